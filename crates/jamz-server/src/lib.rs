@@ -1,0 +1,1 @@
+//! jamz-server
