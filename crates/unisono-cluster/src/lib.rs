@@ -1,1 +1,26 @@
-//! unisono-cluster
+//! The cluster's logic: who is where on this node, and what nodes say to each other.
+//!
+//! Sans-IO: there is no socket, clock, task or thread here, and no lock except in the in-memory bus. Time is an argument.
+//!
+//! - [`Rooms`]: which members of this node a broadcast reaches.
+//! - [`Broadcast`]: an event and whom it is for.
+//! - [`classic`]: broadcasts as bytes, exactly as `@socket.io/redis-adapter` 8 puts them on Redis.
+//! - [`Node`]: the conversation of one namespace: what is ours, what is for us, what did not come back, what got lost.
+//! - [`Broker`]: the seam to what carries the bytes, and its contract; [`MemoryBus`] is its in-memory twin.
+
+pub mod broadcast;
+pub mod broker;
+pub mod classic;
+mod glob;
+pub mod limits;
+pub mod memory;
+mod msgpack;
+pub mod node;
+pub mod rooms;
+
+pub use broadcast::{Broadcast, COMMIT_SEQ_BASE, Extension, Flags};
+pub use broker::{Broker, Inbox, LinkState, LinkStats, PublishError, Subscription};
+pub use classic::{DecodeError, EncodeError, Template};
+pub use memory::{MemoryBroker, MemoryBus};
+pub use node::{Awaited, Expired, Node, NodeStats, Received, TooManyEchoes};
+pub use rooms::{Rooms, Slot};

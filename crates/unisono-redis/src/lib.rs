@@ -1,1 +1,42 @@
-//! unisono-redis
+//! The link to Redis: a [`Broker`](unisono_cluster::Broker) that heals itself, and a [`Commander`] for scripts.
+//!
+//! [`RedisBroker::start`] returns at once and works without Redis; it joins when Redis appears and again after every outage. Three
+//! connections, opened and given up together:
+//!
+//! ```text
+//! subscriber   reads only; every message goes straight from the socket to the inbox, nothing is queued between
+//! publisher    sends what the bounded buffer holds, in order, in pipelines
+//! commander    scripts and commands with a deadline, never behind publishes
+//! ```
+//!
+//! The link never trusts silence: after a second without any message it publishes to a channel of its own, and when that does not come
+//! back it is deaf and connects anew. See [`unisono_cluster::broker`] for the contract and the states.
+//!
+//! Needs Redis 6 or later (RESP3). Never retries a publish, so nothing is sent twice; never blocks a caller; never prints a password.
+//!
+//! ```no_run
+//! use unisono_cluster::{Broker, Subscription};
+//! use unisono_redis::{RedisBroker, RedisConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = RedisBroker::start(RedisConfig::parse("redis://localhost:6379")?);
+//! broker.subscribe(Subscription::Pattern("socket.io#/#*".into()));
+//! broker.publish("socket.io#/#", bytes::Bytes::from_static(b"..."))?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod broker;
+mod buffer;
+mod commander;
+mod config;
+mod limits;
+mod link;
+mod publisher;
+
+pub use broker::RedisBroker;
+pub use commander::{CommandError, CommandErrorKind, Commander};
+pub use config::{ConfigError, RedisConfig, redact_url};
+/// For the types of scripts, commands and replies.
+pub use redis;

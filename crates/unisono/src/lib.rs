@@ -1,1 +1,70 @@
-//! unisono
+//! A Socket.IO server whose nodes play in unison.
+//!
+//! Stock Socket.IO clients connect to it unchanged. Given a broker, every event for a room crosses to the other nodes, Node.js pods
+//! with `@socket.io/redis-adapter` among them.
+//!
+//! It never lets the bus stand between two clients of one node: without it, a node serves its own clients. It never waits for a
+//! client: what a client does not read is queued up to a limit, then the client is closed.
+//!
+//! - [`Io`] is the server, built from [`Namespace`]s; it mounts into axum or any tower stack, or is served by [`serve()`].
+//! - [`Socket`] is one client in one namespace; [`Space`] is a namespace at work; [`Broadcast`] is an event for many.
+//! - Handlers are async functions whose arguments say what they need: [`Socket`], [`Data`], [`Args`], [`Ack`], [`State`], [`Space`].
+//!
+//! ```no_run
+//! use unisono::{Data, Io, Namespace, Socket};
+//!
+//! async fn say(socket: Socket, Data(text): Data<String>) {
+//!     // To everybody else, on every node.
+//!     socket.broadcast().emit("said", &text).ok();
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let io = Io::builder().namespace(Namespace::new("/").on("say", say)).build();
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//!     unisono::serve(listener, io.service(), std::future::pending()).await
+//! }
+//! ```
+
+mod ack;
+mod broadcast;
+mod conn;
+mod cors;
+mod error;
+mod extract;
+mod handler;
+mod http;
+mod ids;
+mod io;
+mod namespace;
+mod outgoing;
+mod port;
+mod prepared;
+mod serve;
+mod server;
+mod session;
+mod socket;
+mod space;
+mod stats;
+mod turnstile;
+
+pub use self::ack::{Ack, AckError};
+pub use self::broadcast::Broadcast;
+pub use self::conn::Handshake;
+pub use self::cors::Cors;
+pub use self::error::EmitError;
+pub use self::extract::{ArgumentError, Args, Data, DisconnectReason, FromCall, State};
+pub use self::handler::{Call, Handler};
+pub use self::http::{NotFound, PeerAddr, SocketIoLayer, SocketIoService};
+pub use self::io::{Io, IoBuilder};
+pub use self::namespace::Namespace;
+pub use self::prepared::{Expectation, Prepared, REVISION_KEY};
+pub use self::serve::serve;
+pub use self::socket::Socket;
+pub use self::space::{Note, Space};
+pub use self::stats::{LAG_BUCKETS_US, Refusal, Stats};
+
+pub use unisono_cluster::{Broker, LinkState, LinkStats, MemoryBroker, MemoryBus};
+pub use unisono_proto::Value;
+pub use unisono_proto::engine::Transport;
+pub use unisono_proto::value::Binary;

@@ -1,0 +1,70 @@
+//! Connected clients that do nothing: what one of them costs in memory.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+use super::{Kind, Swarm};
+use crate::process;
+
+/// Clients connected before the first look at the memory, so that what a server allocates once is not charged to the clients.
+const WARM_UP_CLIENTS: usize = 100;
+
+/// Connect and stay.
+pub struct Idle {
+    /// The server.
+    pub target: SocketAddr,
+    /// Its process.
+    pub pid: u32,
+    /// How many clients the memory is divided by.
+    pub clients: usize,
+    /// Handshakes under way while connecting.
+    pub handshakes: usize,
+    /// How long to stay idle before the memory is looked at, both times.
+    pub settle: Duration,
+}
+
+impl Idle {
+    /// Connects and measures.
+    pub fn run(&self) -> Result<Value> {
+        let mut swarm = Swarm::new()?;
+        swarm.connect(self.target, WARM_UP_CLIENTS, self.handshakes)?;
+        self.stay(&mut swarm)?;
+        let before = process::rss_kib(self.pid)?;
+        let cpu = process::cpu_ns(self.pid)?;
+        swarm.connect(self.target, self.clients, self.handshakes)?;
+        let cpu = process::cpu_ns(self.pid)? - cpu;
+        self.stay(&mut swarm)?;
+        let after = process::rss_kib(self.pid)?;
+        Ok(json!({
+            "mode": "idle",
+            "clients": self.clients,
+            "rss_kib_before": before,
+            "rss_kib_after": after,
+            "rss_kib_per_client": (after as f64 - before as f64) / self.clients as f64,
+            "cpu_us_per_connect": cpu as f64 / 1000.0 / self.clients as f64,
+        }))
+    }
+
+    /// Answers pings for the time it takes to settle.
+    fn stay(&self, swarm: &mut Swarm) -> Result<()> {
+        let started = Instant::now();
+        let mut happenings = Vec::new();
+        while let Some(left) = self
+            .settle
+            .checked_sub(started.elapsed())
+            .filter(|left| !left.is_zero())
+        {
+            swarm.turn(left, &mut happenings)?;
+            if happenings
+                .drain(..)
+                .any(|happening| matches!(happening.kind, Kind::Closed))
+            {
+                bail!("the server closed an idle client");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! One pod: what its handlers share, how it starts, and how it ends.
+
+mod health;
+mod watch;
+mod pod;
+
+use std::sync::Arc;
+
+pub use health::Health;
+pub use pod::{Backing, Pod, StartError};
+use watch::watch_link;
+use unisono_cluster::{Broker, MemoryBroker};
+use unisono_redis::RedisBroker;
+
+use crate::auth::Guard;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::session::Sessions;
+
+/// What the handlers of a pod share. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    guard: Guard,
+    sessions: Sessions,
+    metrics: Arc<Metrics>,
+    health: Health,
+    link: Link,
+}
+
+/// The link to the other pods.
+#[derive(Clone)]
+pub(crate) enum Link {
+    /// Through Redis.
+    Redis(Arc<RedisBroker>),
+    /// Within this process.
+    InProcess(Arc<MemoryBroker>),
+}
+
+impl Link {
+    fn broker(&self) -> Arc<dyn Broker> {
+        match self {
+            Self::Redis(broker) => broker.clone(),
+            Self::InProcess(broker) => broker.clone(),
+        }
+    }
+
+    /// What went wrong last, without secrets.
+    fn last_error(&self) -> Option<String> {
+        match self {
+            Self::Redis(broker) => broker.last_error(),
+            Self::InProcess(_) => None,
+        }
+    }
+}
+
+impl App {
+    pub(crate) fn new(
+        config: Config,
+        sessions: Sessions,
+        metrics: Arc<Metrics>,
+        link: Link,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            guard: Guard::new(&config.auth),
+            config,
+            sessions,
+            metrics,
+            health: Health::default(),
+            link,
+        }))
+    }
+
+    /// The configuration the pod runs with.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Name of this pod.
+    pub fn pod_name(&self) -> &str {
+        &self.0.config.pod_name
+    }
+
+    /// Checks the tokens of handshakes.
+    pub fn guard(&self) -> &Guard {
+        &self.0.guard
+    }
+
+    /// The sessions of this pod.
+    pub fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    /// What this pod counts itself.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Whether the pod is ready, and whether it drains.
+    pub fn health(&self) -> &Health {
+        &self.0.health
+    }
+
+    /// The link to the other pods.
+    pub fn link(&self) -> &dyn Broker {
+        match &self.0.link {
+            Link::Redis(broker) => broker.as_ref(),
+            Link::InProcess(broker) => broker.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The names of the environment variables and the defaults behind them.
+//!
+//! Manifests, tests and the command line all take the names from here, so that a
+//! renamed variable breaks a test instead of a deployment.
+
+/// Port for clients: Socket.IO, `/api/*` and `/health`. Default [`DEFAULT_PORT`].
+pub const PORT: &str = "PORT";
+/// Address both listeners bind to. Default [`DEFAULT_HOST`].
+pub const HOST: &str = "HOST";
+/// Port for probes and metrics; never exposed to clients. Default [`DEFAULT_ADMIN_PORT`].
+pub const ADMIN_PORT: &str = "ADMIN_PORT";
+/// Redis that joins the pods. Unset or empty means single-instance mode.
+pub const REDIS_URL: &str = "REDIS_URL";
+/// Wire format between pods; this version speaks `classic`.
+pub const REDIS_ADAPTER: &str = "REDIS_ADAPTER";
+/// Channel prefix, the `key` option of the Node.js adapter. Default [`DEFAULT_REDIS_KEY`].
+pub const REDIS_KEY: &str = "REDIS_KEY";
+/// Allowed browser origins, comma-separated. Default [`DEFAULT_FRONTEND_URL`].
+pub const FRONTEND_URL: &str = "FRONTEND_URL";
+/// `off`, `optional` (default) or `required`: what happens to the token of the handshake.
+pub const SOCKET_AUTH: &str = "SOCKET_AUTH";
+/// Secret of the HS256 tokens; needed when [`SOCKET_AUTH`] is `required`.
+pub const JWT_SECRET: &str = "JWT_SECRET";
+/// Name of this pod in logs, metrics and `/health`. Default: the host name.
+pub const POD_NAME: &str = "POD_NAME";
+/// `text` (default) or `json`.
+pub const LOG_FORMAT: &str = "LOG_FORMAT";
+/// Log filter in the syntax of `tracing-subscriber`. Default [`DEFAULT_RUST_LOG`].
+pub const RUST_LOG: &str = "RUST_LOG";
+/// Seconds a drain may take after SIGTERM. Default [`DEFAULT_DRAIN_SECONDS`].
+pub const DRAIN_SECONDS: &str = "DRAIN_SECONDS";
+/// Status of `/readyz` while draining: `200` (default), `404` or `503`.
+pub const READYZ_DRAIN_STATUS: &str = "READYZ_DRAIN_STATUS";
+/// Largest message a client may send, in bytes. Default [`DEFAULT_MAX_PAYLOAD_BYTES`].
+pub const MAX_PAYLOAD_BYTES: &str = "MAX_PAYLOAD_BYTES";
+
+/// Every variable the binary reads.
+pub const ALL: &[&str] = &[
+    PORT,
+    HOST,
+    ADMIN_PORT,
+    REDIS_URL,
+    REDIS_ADAPTER,
+    REDIS_KEY,
+    FRONTEND_URL,
+    SOCKET_AUTH,
+    JWT_SECRET,
+    POD_NAME,
+    LOG_FORMAT,
+    RUST_LOG,
+    DRAIN_SECONDS,
+    READYZ_DRAIN_STATUS,
+    MAX_PAYLOAD_BYTES,
+];
+
+/// Default of [`PORT`], the port of the Node.js server this one replaces.
+pub const DEFAULT_PORT: u16 = 5000;
+/// Default of [`HOST`]: every IPv4 interface.
+pub const DEFAULT_HOST: &str = "0.0.0.0";
+/// Default of [`ADMIN_PORT`], the customary port of OpenMetrics exporters.
+pub const DEFAULT_ADMIN_PORT: u16 = 9464;
+/// Default of [`REDIS_KEY`], as in the Node.js adapter.
+pub const DEFAULT_REDIS_KEY: &str = "socket.io";
+/// Default of [`FRONTEND_URL`]: the deployed front-end.
+pub const DEFAULT_FRONTEND_URL: &str = "https://jamz.v2u.us";
+/// Default of [`RUST_LOG`].
+pub const DEFAULT_RUST_LOG: &str = "info";
+/// Default of [`DRAIN_SECONDS`]: fits, with a preStop sleep, into the 60 s that
+/// the manifests grant before a pod is killed.
+pub const DEFAULT_DRAIN_SECONDS: u64 = 20;
+/// Default of [`MAX_PAYLOAD_BYTES`], 8 MiB: playlists embed cover art as base64
+/// and pass 1 MB easily.
+pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 8 * 1024 * 1024;

@@ -1,0 +1,30 @@
+//! What clients say, and what they are told.
+//!
+//! A payload of the wrong shape costs at most its own event: it is dropped and logged.
+
+mod connection;
+mod music;
+mod payload;
+
+use unisono::Namespace;
+
+use crate::app::App;
+
+/// A controller change is told under two names with the same payload, in this order: the name
+/// of the migration document, then the one that the front-end listens to.
+pub const CONTROL_CHANGED: [&str; 2] = ["music-control-changed", "music-controller-changed"];
+/// The whole state of a session.
+pub const SESSION_STATE: &str = "music-session-state";
+
+/// The one namespace, `/`, with all handlers.
+pub fn namespace(app: App) -> Namespace<App> {
+    let sessions = app.sessions().clone();
+    Namespace::with_state("/", app)
+        .on_connect(connection::connect)
+        .on("test-ping", connection::test_ping)
+        .on("join-music-session", music::join)
+        .on("music-take-control", music::take_control)
+        .on("music-release-control", music::release_control)
+        .on_disconnect(connection::disconnect)
+        .on_note(move |note| sessions.on_note(note))
+}

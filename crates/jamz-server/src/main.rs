@@ -1,0 +1,2 @@
+//! The `jamz-server` binary.
+fn main() {}

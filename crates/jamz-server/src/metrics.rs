@@ -1,0 +1,71 @@
+//! What this pod counts itself. The library and the link to Redis count the rest.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitResult {
+    /// Written to the store and published.
+    Committed,
+    /// Its guard did not hold.
+    Refused,
+    /// Applied on this pod only, because the store is away.
+    Local,
+    /// Could not be encoded, or nobody could take it.
+    Failed,
+}
+
+impl CommitResult {
+    /// Every result, in the order of the counters.
+    pub const ALL: [Self; 4] = [Self::Committed, Self::Refused, Self::Local, Self::Failed];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Refused => "refused",
+            Self::Local => "local",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Counters of one pod.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    commits: [AtomicU64; CommitResult::ALL.len()],
+    resyncs: AtomicU64,
+    replicas: AtomicU64,
+}
+
+impl Metrics {
+    /// Counts a change.
+    pub fn count_commit(&self, result: CommitResult) {
+        self.commits[result as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many changes ended so.
+    pub fn commits(&self, result: CommitResult) -> u64 {
+        self.commits[result as usize].load(Relaxed)
+    }
+
+    /// Counts a session whose clients were told its state again.
+    pub fn count_resync(&self) {
+        self.resyncs.fetch_add(1, Relaxed);
+    }
+
+    /// How often clients were told the state of their session again.
+    pub fn resyncs(&self) -> u64 {
+        self.resyncs.load(Relaxed)
+    }
+
+    /// Sets how many sessions this pod keeps a copy of.
+    pub fn set_replicas(&self, count: usize) {
+        self.replicas.store(count as u64, Relaxed);
+    }
+
+    /// How many sessions this pod keeps a copy of.
+    pub fn replicas(&self) -> u64 {
+        self.replicas.load(Relaxed)
+    }
+}

@@ -1,0 +1,99 @@
+//! One session on this pod: its replica, and who needs it.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::{Replica, SessionId, SessionState};
+
+/// One session on this pod.
+#[derive(Debug)]
+pub struct Entry {
+    /// Which session.
+    pub id: SessionId,
+    /// Its room; `None` means every connected client.
+    pub room: Option<String>,
+    /// Never held while calling the library, which may hold its delivery lock.
+    replica: Mutex<Replica>,
+    /// Held by whoever reads the session again or changes it without the store: these two
+    /// exclude each other.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    /// Revision of the last note that was delivered here.
+    pub(super) delivered: watch::Sender<u32>,
+    /// Whether the first attempt to read the session has ended, well or not.
+    pub(super) ready: watch::Sender<bool>,
+    /// The replica may be wrong and must be read again.
+    suspect: AtomicBool,
+    members: AtomicUsize,
+    used: Mutex<Instant>,
+}
+
+impl Entry {
+    pub(super) fn new(id: SessionId) -> Self {
+        Self {
+            room: id.room(),
+            id,
+            replica: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            delivered: watch::Sender::new(0),
+            ready: watch::Sender::new(false),
+            suspect: AtomicBool::new(false),
+            members: AtomicUsize::new(0),
+            used: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// The rooms to emit to; none means every connected client.
+    pub fn rooms(&self) -> Vec<&str> {
+        self.room.as_deref().into_iter().collect()
+    }
+
+    /// The state as clients of this pod know it.
+    pub fn state(&self) -> SessionState {
+        self.replica().state().clone()
+    }
+
+    pub(super) fn replica(&self) -> MutexGuard<'_, Replica> {
+        self.replica.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.load(SeqCst)
+    }
+
+    pub(super) fn set_suspect(&self, suspect: bool) {
+        self.suspect.store(suspect, SeqCst);
+    }
+
+    pub(super) fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    pub(super) fn add_member(&self) {
+        self.members.fetch_add(1, SeqCst);
+    }
+
+    pub(super) fn remove_member(&self) {
+        self.members.fetch_sub(1, SeqCst);
+        self.touch();
+    }
+
+    /// Whether nobody has needed it for this long and nothing would be lost with it.
+    pub(super) fn is_idle(&self, linger: Duration) -> bool {
+        let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        self.id != SessionId::Default
+            && self.members.load(SeqCst) == 0
+            && used.elapsed() >= linger
+            && !self.replica().is_dirty()
+    }
+
+    /// Waits until a note of at least this revision was delivered here. Returns whether it
+    /// came within `limit`.
+    pub async fn reached(&self, revision: u32, limit: Duration) -> bool {
+        let mut delivered = self.delivered.subscribe();
+        let reached = delivered.wait_for(|delivered| *delivered >= revision);
+        tokio::time::timeout(limit, reached).await.is_ok()
+    }
+}

@@ -1,0 +1,21 @@
+//! Music sessions: their state, what changes it, and this pod's copies of it.
+
+mod change;
+mod entry;
+mod id;
+mod keeper;
+mod note;
+mod replica;
+mod sessions;
+mod state;
+mod sync;
+mod view;
+
+pub use change::{Change, Guard};
+pub use entry::Entry;
+pub use id::{BadSessionId, MAX_SESSION_ID_BYTES, SessionId};
+pub use note::{Content, Note};
+pub use replica::{Applied, MAX_BUFFERED_NOTES, Replica};
+pub use sessions::{ECHO_LIMIT, MAX_SESSIONS, Sessions, TooManySessions, Verdict};
+pub use state::{Part, Register, SessionState};
+pub use view::{Controller, ControllerChanged, Playback, Snapshot, playlist};

@@ -1,0 +1,75 @@
+-- Applies one change of a session and publishes it, in one step.
+--
+-- KEYS[1]  hash of the session: revision, updated_at, and for each part <part> (JSON text)
+--          and <part>_at (milliseconds)
+--
+-- ARGV[1]  time of the change, milliseconds since the epoch
+-- ARGV[2]  revision the pod has seen; a hash behind it has lost data
+-- ARGV[3]  seconds until a session that nobody changes is forgotten
+-- ARGV[4]  guard: '' for none, '=<part>' must have the text ARGV[5], '!<part>' must be absent
+-- ARGV[5]  text of the guard
+-- ARGV[6]  number of parts to set, then for each: part, JSON text
+-- then     number of messages, then for each: channel, number of segments, segments.
+--          The message is its segments joined by the revision as 4 bytes, big-endian.
+--
+-- Returns {'committed', revision}, or {'behind' | 'refused', field, value, field, value, ...}.
+
+local key = KEYS[1]
+local revision = tonumber(redis.call('HGET', key, 'revision') or '0')
+
+local function unchanged(verdict)
+  local reply = redis.call('HGETALL', key)
+  table.insert(reply, 1, verdict)
+  return reply
+end
+
+if revision < tonumber(ARGV[2]) then
+  return unchanged('behind')
+end
+
+local guard = ARGV[4]
+if guard ~= '' then
+  local text = redis.call('HGET', key, string.sub(guard, 2))
+  local holds
+  if string.sub(guard, 1, 1) == '=' then
+    holds = text == ARGV[5]
+  else
+    holds = not text
+  end
+  if not holds then
+    return unchanged('refused')
+  end
+end
+
+local at = 7
+local updated_at = tonumber(redis.call('HGET', key, 'updated_at') or '0')
+for _ = 1, tonumber(ARGV[6]) do
+  local part, text = ARGV[at], ARGV[at + 1]
+  at = at + 2
+  -- a lagging clock must not make a change older than what it replaces
+  local stamp = tonumber(ARGV[1])
+  local before = redis.call('HGET', key, part .. '_at')
+  if before and tonumber(before) + 1 > stamp then
+    stamp = tonumber(before) + 1
+  end
+  if stamp > updated_at then
+    updated_at = stamp
+  end
+  redis.call('HSET', key, part, text, part .. '_at', string.format('%.0f', stamp))
+end
+
+revision = revision + 1
+redis.call('HSET', key, 'revision', string.format('%.0f', revision),
+  'updated_at', string.format('%.0f', updated_at))
+redis.call('EXPIRE', key, ARGV[3])
+
+local bytes = struct.pack('>I4', revision)
+local messages = tonumber(ARGV[at])
+at = at + 1
+for _ = 1, messages do
+  local channel, segments = ARGV[at], tonumber(ARGV[at + 1])
+  redis.call('PUBLISH', channel, table.concat(ARGV, bytes, at + 2, at + 1 + segments))
+  at = at + 2 + segments
+end
+
+return { 'committed', revision }

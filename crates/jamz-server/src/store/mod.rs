@@ -1,0 +1,97 @@
+//! Where the state of sessions is kept between pods.
+//!
+//! # The contract
+//!
+//! **One step.** [`Store::commit`] and [`Store::replace`] check, write, move the revision on and
+//! publish in one atomic step: the order of commits is the order of deliveries on the bus, and
+//! what is broadcast is what is stored. Nothing is published when nothing is written.
+//!
+//! **Failure.** [`Unavailable`] means that the step did not answer in time. It may still happen
+//! later; the registers of a session are stamped so that meeting it again changes nothing.
+//!
+//! One suite of tests runs on [`MemoryStore`] and on [`RedisStore`].
+
+mod memory;
+mod redis;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use memory::{MAX_MEMORY_SESSIONS, MemoryStore, SharedSessions};
+pub use redis::{RedisStore, SESSION_TTL};
+use unisono_cluster::classic::Template;
+
+use crate::session::{Change, SessionId, SessionState};
+
+/// What a store answers, when it does.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
+
+/// Where the state of sessions is kept between pods. See the [module documentation](self).
+pub trait Store: Send + Sync + 'static {
+    /// The state of a session; [`SessionState::is_unknown`] if there is none.
+    fn load<'a>(&'a self, session: &'a SessionId) -> StoreFuture<'a, SessionState>;
+
+    /// Applies a change if its guard holds, and publishes the messages with the new
+    /// revision filled in.
+    fn commit<'a>(
+        &'a self,
+        change: &'a Change,
+        messages: &'a [Template],
+    ) -> StoreFuture<'a, Outcome>;
+
+    /// Replaces the state of a session with `state` at the revision `state` has, if the
+    /// stored one still is at `expected_revision`, and publishes the messages.
+    fn replace<'a>(
+        &'a self,
+        session: &'a SessionId,
+        expected_revision: u32,
+        state: &'a SessionState,
+        messages: &'a [Template],
+    ) -> StoreFuture<'a, Replaced>;
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Written and published.
+    Committed {
+        /// The new revision.
+        revision: u32,
+    },
+    /// The guard does not hold. Nothing happened.
+    Refused {
+        /// The state as it is.
+        current: SessionState,
+    },
+    /// The store is behind what the pod knows: it has lost data. Nothing happened.
+    Behind {
+        /// The state as it is.
+        current: SessionState,
+    },
+}
+
+/// What became of a replacement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// Written and published.
+    Done,
+    /// Somebody else changed the session meanwhile. Nothing happened.
+    Conflict,
+}
+
+/// The store did not answer, or not in the way it should; the cause is in the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session store is unavailable: {reason}")]
+pub struct Unavailable {
+    /// Why, without secrets.
+    pub reason: String,
+}
+
+impl Unavailable {
+    /// The store is unavailable for this reason.
+    pub fn because(reason: impl ToString) -> Self {
+        Self {
+            reason: reason.to_string(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The product from outside: configuration, stores, events over real sockets, manifests.
+
+mod manifests;

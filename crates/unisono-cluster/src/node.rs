@@ -1,0 +1,279 @@
+//! The conversation of one namespace on one node with its peers.
+//!
+//! A [`Node`] decides what each message from the bus is to this node, numbers what it sends, remembers which ordered messages must come
+//! back, and counts what peers sent that never arrived. It does no IO and has no clock: the caller publishes, delivers, and passes the time
+//! in milliseconds of any monotonic clock.
+//!
+//! ```
+//! use unisono_cluster::{Awaited, Broadcast, Extension, Node, Received};
+//! use unisono_proto::Value;
+//!
+//! let mut node = Node::new("k3b9x0", "socket.io", "/");
+//! let mut broadcast = Broadcast { args: vec![Value::Str("hello".into())], ..Broadcast::default() };
+//! let seq = node.next_seq();
+//! broadcast.extension = Some(Extension { seq, ordered: true, ..Extension::default() });
+//! let (channel, payload) = node.encode(&broadcast)?;
+//! node.expect_echo(seq, Awaited::Broadcast(broadcast.clone()), 0)?;
+//! // publish it; when it comes back:
+//! assert_eq!(node.handle_message(&channel, &payload, &|_| true, 1), Received::Echo(broadcast));
+//! assert_eq!(node.handle_message(&channel, &payload, &|_| true, 2), Received::Own);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod echoes;
+mod peers;
+
+use bytes::Bytes;
+
+use crate::broadcast::{Broadcast, COMMIT_SEQ_BASE};
+use crate::broker::Subscription;
+use crate::classic::{self, DecodeError, EncodeError, Subscriptions, Target, Template};
+
+use echoes::Echoes;
+pub use echoes::{Awaited, Expired, TooManyEchoes};
+use peers::Peers;
+
+/// One namespace of one node. See the [module documentation](self).
+#[derive(Debug)]
+pub struct Node {
+    uid: String,
+    prefix: String,
+    nsp: String,
+    last_seq: u64,
+    last_commit_seq: u64,
+    echoes: Echoes,
+    peers: Peers,
+    stats: NodeStats,
+}
+
+/// What a message from the bus is to this node.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Received {
+    /// Deliver it to the local members it reaches: a peer's message.
+    Deliver(Broadcast),
+    /// Deliver it too: an ordered message of ours has come back.
+    Echo(Broadcast),
+    /// Ours, delivered already (or given up as [`Expired`]).
+    Own,
+    /// For one room that has nobody here; not decoded.
+    NotHere,
+    /// Of another namespace, or on a channel that is not ours.
+    Foreign,
+    /// Bytes that are no broadcast, and why. Data of somebody else, not an error of ours.
+    Undecodable(DecodeError),
+}
+
+/// Counters since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeStats {
+    /// Messages of peers to deliver.
+    pub delivered: u64,
+    /// Ordered messages of ours that came back in time.
+    pub echoes: u64,
+    /// Ordered messages of ours that did not.
+    pub echoes_expired: u64,
+    /// Messages of ours that needed no delivery.
+    pub own: u64,
+    /// Messages for a room that has nobody here.
+    pub not_here: u64,
+    /// Messages of other namespaces.
+    pub foreign: u64,
+    /// Messages that were no broadcast.
+    pub undecodable: u64,
+    /// Messages that unisono peers sent and this node never received.
+    pub gaps: u64,
+    /// Messages of peers that came after a later one, or twice.
+    pub out_of_order: u64,
+    /// Unisono peers heard of and remembered now.
+    pub peers: u64,
+}
+
+impl Node {
+    /// A node named `uid` (unique per process and namespace, 31 bytes at most, never [`classic::EMITTER_UID`]) in the namespace `nsp`,
+    /// speaking on channels that begin with `prefix`.
+    pub fn new(uid: impl Into<String>, prefix: impl Into<String>, nsp: impl Into<String>) -> Self {
+        Self {
+            uid: uid.into(),
+            prefix: prefix.into(),
+            nsp: nsp.into(),
+            last_seq: 0,
+            last_commit_seq: COMMIT_SEQ_BASE - 1,
+            echoes: Echoes::default(),
+            peers: Peers::default(),
+            stats: NodeStats::default(),
+        }
+    }
+
+    /// The name of this node among its peers.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// The namespace.
+    pub fn nsp(&self) -> &str {
+        &self.nsp
+    }
+
+    /// What to subscribe to.
+    pub fn subscriptions(&self) -> Vec<Subscription> {
+        Subscriptions::new(&self.prefix, &self.nsp).iter().cloned().collect()
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> NodeStats {
+        NodeStats {
+            gaps: self.peers.gaps(),
+            out_of_order: self.peers.out_of_order(),
+            peers: self.peers.len() as u64,
+            ..self.stats
+        }
+    }
+
+    /// The number for the next message of [`Broker::publish`](crate::Broker::publish). Take it only for a message that is then published,
+    /// in the order of the numbers: peers count a missing number as a lost message.
+    pub fn next_seq(&mut self) -> u64 {
+        self.last_seq += 1;
+        self.last_seq
+    }
+
+    /// The number for the next commit, whose publication is up to a script. Missing ones mean nothing to peers.
+    pub fn next_commit_seq(&mut self) -> u64 {
+        self.last_commit_seq += 1;
+        self.last_commit_seq
+    }
+
+    /// Channel and payload of a broadcast.
+    ///
+    /// # Errors
+    /// See [`EncodeError`].
+    pub fn encode(&self, broadcast: &Broadcast) -> Result<(String, Bytes), EncodeError> {
+        let payload = classic::encode(&self.uid, &self.nsp, broadcast)?;
+        Ok((classic::channel(&self.prefix, &self.nsp, &broadcast.rooms), payload))
+    }
+
+    /// Gives a broadcast the next number and encodes it. One that cannot be encoded takes no number, so that peers miss none.
+    ///
+    /// # Errors
+    /// See [`EncodeError`].
+    pub fn number(&mut self, broadcast: &mut Broadcast) -> Result<(String, Bytes), EncodeError> {
+        broadcast.extension.get_or_insert_default().seq = self.last_seq + 1;
+        let encoded = self.encode(broadcast)?;
+        self.last_seq += 1;
+        Ok(encoded)
+    }
+
+    /// A broadcast whose revision is decided by the script that publishes it; see [`classic::encode_template`].
+    ///
+    /// # Errors
+    /// See [`EncodeError`].
+    pub fn encode_template(&self, broadcast: &Broadcast, revision_key: &str) -> Result<Template, EncodeError> {
+        classic::encode_template(&self.prefix, &self.uid, &self.nsp, broadcast, revision_key)
+    }
+
+    /// A message arrived. `has_room` says whether a room concerns this node.
+    pub fn handle_message(
+        &mut self,
+        channel: &str,
+        payload: &[u8],
+        has_room: &dyn Fn(&str) -> bool,
+        now_ms: u64,
+    ) -> Received {
+        let received = self.classify(channel, payload, has_room, now_ms);
+        match &received {
+            Received::Deliver(_) | Received::Echo(_) => {}
+            Received::Own => self.stats.own += 1,
+            Received::NotHere => self.stats.not_here += 1,
+            Received::Foreign => self.stats.foreign += 1,
+            Received::Undecodable(_) => self.stats.undecodable += 1,
+        }
+        received
+    }
+
+    /// An ordered message is about to be published, or a commit about to run: its echo is due within
+    /// [`ECHO_DEADLINE_MS`](crate::limits::ECHO_DEADLINE_MS). Call this before publishing, the echo may be fast.
+    ///
+    /// # Errors
+    /// [`TooManyEchoes`] when too many are pending: do not publish, tell the emitter.
+    pub fn expect_echo(&mut self, seq: u64, awaited: Awaited, now_ms: u64) -> Result<(), TooManyEchoes> {
+        self.echoes.expect(seq, awaited, now_ms)
+    }
+
+    /// A commit said which revision it made; needed to deliver it should the echo not come. Ignored after the echo.
+    pub fn set_revision(&mut self, seq: u64, revision: u32) {
+        self.echoes.set_revision(seq, revision);
+    }
+
+    /// Nothing was published after all. True when the echo was still awaited.
+    pub fn cancel_echo(&mut self, seq: u64) -> bool {
+        self.echoes.take(seq).is_some()
+    }
+
+    /// When to call [`Node::handle_timeout`] next.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.echoes.next_deadline()
+    }
+
+    /// Gives up the echoes that are due: the caller delivers each to its local members and calls [`Broker::suspect`](crate::Broker::suspect).
+    /// Should one come later, it is dropped as [`Received::Own`].
+    pub fn handle_timeout(&mut self, now_ms: u64) -> Vec<Expired> {
+        let expired = self.echoes.expire(now_ms);
+        self.stats.echoes_expired += expired.len() as u64;
+        expired
+    }
+
+    fn classify(&mut self, channel: &str, payload: &[u8], has_room: &dyn Fn(&str) -> bool, now_ms: u64) -> Received {
+        let target = classic::target_of_channel(&self.prefix, &self.nsp, channel);
+        if target == Target::Foreign {
+            return Received::Foreign;
+        }
+        let (uid, seq) = (classic::peek_uid(payload), classic::peek_seq(payload));
+        if uid == Some(self.uid.as_str()) {
+            return self.own(payload, seq);
+        }
+        if let Target::Room(room) = target
+            && !has_room(room)
+        {
+            // Its place in the sequence still counts, or every room of others would look like a gap. That the namespace is ours
+            // is taken from the channel here, not from the payload.
+            self.hear(uid, seq, now_ms);
+            return Received::NotHere;
+        }
+        let message = match classic::decode(payload) {
+            Ok(message) => message,
+            Err(error) => return Received::Undecodable(error),
+        };
+        if message.nsp != self.nsp {
+            return Received::Foreign;
+        }
+        if message.uid == self.uid {
+            return self.own(payload, seq);
+        }
+        self.hear(uid, seq, now_ms);
+        self.stats.delivered += 1;
+        Received::Deliver(message.broadcast)
+    }
+
+    /// Ours: delivered when it was published, unless it is an ordered one that is still awaited.
+    fn own(&mut self, payload: &[u8], seq: Option<u64>) -> Received {
+        let Some(awaited) = seq.and_then(|seq| self.echoes.take(seq)) else { return Received::Own };
+        let broadcast = match awaited {
+            Awaited::Broadcast(broadcast) => Ok(broadcast),
+            // Only what came back knows its revision.
+            Awaited::Template(_) => classic::decode(payload).map(|message| message.broadcast),
+        };
+        match broadcast {
+            Ok(broadcast) => {
+                self.stats.echoes += 1;
+                Received::Echo(broadcast)
+            }
+            Err(error) => Received::Undecodable(error),
+        }
+    }
+
+    fn hear(&mut self, uid: Option<&str>, seq: Option<u64>, now_ms: u64) {
+        if let (Some(uid), Some(seq @ 1..COMMIT_SEQ_BASE)) = (uid, seq) {
+            self.peers.hear(uid, seq, now_ms);
+        }
+    }
+}
+

@@ -1,0 +1,318 @@
+//! The server's side of one Engine.IO session: what each packet means, and when.
+//!
+//! A [`Connection`] is told what arrived ([`handle_packet`](Connection::handle_packet),
+//! [`handle_timeout`](Connection::handle_timeout)) and what the application decided
+//! ([`accept`](Connection::accept), [`leave`](Connection::leave)). It answers with what to do. It owns no socket, no clock and no
+//! buffer but the attachments of a half-received packet, so the same machine serves WebSocket and long-polling.
+//!
+//! Time is milliseconds since any fixed point, as long as every call uses the same one.
+
+mod heartbeat;
+mod membership;
+
+#[cfg(test)]
+mod tests;
+
+pub use heartbeat::Heartbeat;
+pub use membership::Membership;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::engine;
+use crate::limits::{Limits, MAX_NAMESPACES, MAX_PAYLOAD};
+use crate::socket::{Decoder, Packet};
+use crate::value::Value;
+
+/// What one connection may do, and for how long it may stay silent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Milliseconds between a pong and the next ping (Engine.IO `pingInterval`).
+    pub ping_interval_ms: u64,
+    /// Milliseconds the client has to answer a ping (Engine.IO `pingTimeout`).
+    pub ping_timeout_ms: u64,
+    /// Milliseconds a client has to join its first namespace.
+    pub connect_timeout_ms: u64,
+    /// Largest message in bytes (Engine.IO `maxPayload`).
+    pub max_payload: usize,
+    /// Namespaces that one connection may have joined or asked for at a time.
+    pub max_namespaces: usize,
+}
+
+impl Default for Config {
+    /// Node's defaults, but 10 s instead of 45 s for the first CONNECT: a session that never joins costs memory for nothing.
+    fn default() -> Self {
+        Self {
+            ping_interval_ms: 25_000,
+            ping_timeout_ms: 20_000,
+            connect_timeout_ms: 10_000,
+            max_payload: MAX_PAYLOAD,
+            max_namespaces: MAX_NAMESPACES,
+        }
+    }
+}
+
+/// Why a connection ended, as Node's `disconnect` event names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The client ended the transport.
+    TransportClose,
+    /// The transport failed, or the client broke its rules (too large a message, a second poll, ...).
+    TransportError,
+    /// No pong in time.
+    PingTimeout,
+    /// A packet that cannot be decoded at the Engine.IO layer.
+    ParseError,
+    /// The server ended the connection, among others for an invalid Socket.IO packet.
+    ForcedClose,
+    /// The node is going away; clients reconnect by themselves.
+    ServerShuttingDown,
+    /// The client left the namespace.
+    ClientNamespaceDisconnect,
+    /// The application disconnected the socket; clients do not reconnect by themselves.
+    ServerNamespaceDisconnect,
+}
+
+impl CloseReason {
+    /// Every reason, for tables of counters.
+    pub const ALL: [Self; 8] = [
+        Self::TransportClose,
+        Self::TransportError,
+        Self::PingTimeout,
+        Self::ParseError,
+        Self::ForcedClose,
+        Self::ServerShuttingDown,
+        Self::ClientNamespaceDisconnect,
+        Self::ServerNamespaceDisconnect,
+    ];
+
+    /// The text that Node's `disconnect` handler gets.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TransportClose => "transport close",
+            Self::TransportError => "transport error",
+            Self::PingTimeout => "ping timeout",
+            Self::ParseError => "parse error",
+            Self::ForcedClose => "forced close",
+            Self::ServerShuttingDown => "server shutting down",
+            Self::ClientNamespaceDisconnect => "client namespace disconnect",
+            Self::ServerNamespaceDisconnect => "server namespace disconnect",
+        }
+    }
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a packet asks of the application.
+#[derive(Debug, PartialEq)]
+pub enum Handled {
+    /// Nothing: the machine has dealt with it.
+    Nothing,
+    /// The client asks to join a namespace. Answer with [`Connection::accept`] or [`Connection::leave`].
+    Connect {
+        /// The namespace, with its leading slash.
+        nsp: String,
+        /// The `auth` object of the client, if it sent one.
+        auth: Option<Value>,
+    },
+    /// An event for a joined namespace; `args` starts with the event's name.
+    Event {
+        /// Which membership, as returned by [`Connection::accept`].
+        member: usize,
+        /// The id to acknowledge with, if the client wants an answer.
+        id: Option<u64>,
+        /// The event's name, then its arguments.
+        args: Vec<Value>,
+    },
+    /// The client's answer to one of our events.
+    Ack {
+        /// Which membership.
+        member: usize,
+        /// The id we sent the event with.
+        id: u64,
+        /// The answer's arguments.
+        args: Vec<Value>,
+    },
+    /// The client left a namespace.
+    Leave {
+        /// Which membership; it is free from now on.
+        member: usize,
+    },
+    /// The client ended the session with an Engine.IO CLOSE.
+    Close,
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// Send an Engine.IO PING.
+    Ping,
+    /// End the connection for this reason.
+    Close(CloseReason),
+}
+
+/// The machine. See the module's documentation.
+#[derive(Debug)]
+pub struct Connection {
+    decoder: Decoder,
+    heartbeat: Heartbeat,
+    /// When the session ends unless a namespace was joined; `None` once one was.
+    connect_deadline: Option<u64>,
+    memberships: Vec<Membership>,
+    max_namespaces: usize,
+}
+
+impl Connection {
+    /// A session that has just opened.
+    pub fn new(config: &Config, now: u64) -> Self {
+        Self {
+            decoder: Decoder::new(Limits::default()),
+            heartbeat: Heartbeat::new(config.ping_interval_ms, config.ping_timeout_ms, now),
+            connect_deadline: Some(now.saturating_add(config.connect_timeout_ms)),
+            memberships: Vec::new(),
+            max_namespaces: config.max_namespaces,
+        }
+    }
+
+    /// Takes one Engine.IO packet.
+    ///
+    /// # Errors
+    /// The reason to close the connection with: the packet broke a rule of Engine.IO or Socket.IO.
+    pub fn handle_packet(&mut self, packet: engine::Packet<'_>, now: u64) -> Result<Handled, CloseReason> {
+        match packet {
+            engine::Packet::Message(text) => self.handle_text(&text),
+            engine::Packet::Binary(bytes) => self.handle_binary(bytes),
+            engine::Packet::Pong(_) => {
+                self.heartbeat.handle_pong(now);
+                Ok(Handled::Nothing)
+            }
+            engine::Packet::Close => Ok(Handled::Close),
+            // An Engine.IO 4 client never pings.
+            engine::Packet::Ping(_) => Err(CloseReason::TransportError),
+            // Meaningless on an established session; Node ignores them too.
+            engine::Packet::Upgrade | engine::Packet::Noop => Ok(Handled::Nothing),
+            engine::Packet::Open(_) => Err(CloseReason::ParseError),
+        }
+    }
+
+    /// What is due at `now`. Call again until it answers [`Due::Nothing`].
+    pub fn handle_timeout(&mut self, now: u64) -> Due {
+        if self.connect_deadline.is_some_and(|deadline| deadline <= now) {
+            return Due::Close(CloseReason::ForcedClose);
+        }
+        self.heartbeat.handle_timeout(now)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    pub fn next_deadline(&self) -> u64 {
+        let beat = self.heartbeat.deadline();
+        self.connect_deadline.map_or(beat, |connect| connect.min(beat))
+    }
+
+    /// Reading was held back on purpose until now, so a pong may be waiting unread: the client gets its full time again.
+    pub fn handle_reading_resumed(&mut self, now: u64) {
+        self.heartbeat.postpone(now);
+    }
+
+    /// The application lets the client into `nsp`. Returns the membership's number.
+    pub fn accept(&mut self, nsp: &str) -> Option<usize> {
+        let member = self.find(nsp)?;
+        self.memberships[member].join();
+        self.connect_deadline = None;
+        Some(member)
+    }
+
+    /// The membership in `nsp`, asked for or joined.
+    pub fn find(&self, nsp: &str) -> Option<usize> {
+        self.memberships.iter().position(|m| m.is_of(nsp))
+    }
+
+    /// The application refuses or ends a membership.
+    pub fn leave(&mut self, member: usize) {
+        if let Some(membership) = self.memberships.get_mut(member) {
+            membership.vacate();
+        }
+    }
+
+    /// Bytes held for a packet whose attachments have not all arrived.
+    pub fn pending_bytes(&self) -> usize {
+        self.decoder.pending_bytes()
+    }
+
+    fn handle_text(&mut self, text: &str) -> Result<Handled, CloseReason> {
+        match self.decoder.text(text) {
+            Ok(Some(packet)) => self.handle_socket_packet(packet),
+            Ok(None) => Ok(Handled::Nothing),
+            Err(_) => Err(CloseReason::ForcedClose),
+        }
+    }
+
+    fn handle_binary(&mut self, bytes: Cow<'_, [u8]>) -> Result<Handled, CloseReason> {
+        let bytes = match bytes {
+            Cow::Borrowed(slice) => Bytes::copy_from_slice(slice),
+            Cow::Owned(vec) => Bytes::from(vec),
+        };
+        match self.decoder.binary(bytes) {
+            Ok(Some(packet)) => self.handle_socket_packet(packet),
+            Ok(None) => Ok(Handled::Nothing),
+            Err(_) => Err(CloseReason::ForcedClose),
+        }
+    }
+
+    fn handle_socket_packet(&mut self, packet: Packet) -> Result<Handled, CloseReason> {
+        match packet {
+            Packet::Connect { nsp, data } => {
+                self.request(&nsp)?;
+                Ok(Handled::Connect { nsp, auth: data })
+            }
+            Packet::Disconnect { nsp } => {
+                let member = self.joined(&nsp)?;
+                self.memberships[member].vacate();
+                Ok(Handled::Leave { member })
+            }
+            Packet::Event { nsp, id, args } => {
+                let member = self.joined(&nsp)?;
+                Ok(Handled::Event { member, id, args })
+            }
+            Packet::Ack { nsp, id, args } => {
+                let member = self.joined(&nsp)?;
+                Ok(Handled::Ack { member, id, args })
+            }
+            // Only a server sends these.
+            Packet::ConnectError { .. } => Err(CloseReason::ForcedClose),
+        }
+    }
+
+    /// Notes that the client asked for `nsp`; a second CONNECT to the same namespace is a protocol error.
+    fn request(&mut self, nsp: &str) -> Result<(), CloseReason> {
+        if self.find(nsp).is_some() {
+            return Err(CloseReason::ForcedClose);
+        }
+        let asked = Membership::asked(nsp);
+        if let Some(vacant) = self.memberships.iter_mut().find(|m| m.is_vacant()) {
+            *vacant = asked;
+            return Ok(());
+        }
+        if self.memberships.len() >= self.max_namespaces {
+            return Err(CloseReason::ForcedClose);
+        }
+        // Nearly every client joins one namespace: no room for four.
+        self.memberships.reserve_exact(1);
+        self.memberships.push(asked);
+        Ok(())
+    }
+
+    fn joined(&self, nsp: &str) -> Result<usize, CloseReason> {
+        self.memberships
+            .iter()
+            .position(|m| m.is_joined() && m.is_of(nsp))
+            .ok_or(CloseReason::ForcedClose)
+    }
+}

@@ -1,0 +1,118 @@
+//! The broker that users hold.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{Duration, sleep};
+use unisono_cluster::broker::check_size;
+use unisono_cluster::{Broker, Inbox, LinkState, LinkStats, PublishError, Subscription};
+
+use crate::commander::Commander;
+use crate::config::RedisConfig;
+use crate::link::{self, Link};
+use crate::publisher;
+
+/// How often [`RedisBroker::flush`] looks whether all is sent.
+const FLUSH_POLL: Duration = Duration::from_millis(5);
+
+/// The cluster's broker over Redis publish/subscribe. Dropping it closes it.
+pub struct RedisBroker {
+    link: Arc<Link>,
+}
+
+impl RedisBroker {
+    /// Starts the link and returns at once, whether Redis is there or not.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, whose tasks the link runs on.
+    pub fn start(config: RedisConfig) -> Self {
+        let link = Arc::new(Link::new(config));
+        tokio::spawn(link::run(link.clone()));
+        tokio::spawn(publisher::run(link.clone()));
+        Self { link }
+    }
+
+    /// For scripts and commands on the same Redis.
+    pub fn commander(&self) -> Commander {
+        Commander::new(self.link.clone())
+    }
+
+    /// The state of the link, to await changes of.
+    pub fn watch(&self) -> watch::Receiver<LinkState> {
+        self.link.state.subscribe()
+    }
+
+    /// What went wrong last, without secrets; `None` if nothing ever did.
+    pub fn last_error(&self) -> Option<String> {
+        self.link.last_error()
+    }
+
+    /// Returns when everything published so far is confirmed, dropped or given up. For a process that is about to end; bound the time.
+    pub async fn flush(&self) {
+        loop {
+            let level = self.link.buffer.level();
+            if self.link.is_closed() || level.messages + level.in_flight == 0 {
+                return;
+            }
+            sleep(FLUSH_POLL).await;
+        }
+    }
+}
+
+impl Broker for RedisBroker {
+    fn attach(&self, inbox: Arc<dyn Inbox>) {
+        self.link.gate.attach(inbox, || *self.link.state.borrow());
+    }
+
+    fn subscribe(&self, subscription: Subscription) {
+        self.link.change_subscriptions(|wanted| {
+            wanted.insert(subscription);
+        });
+    }
+
+    fn unsubscribe(&self, subscription: &Subscription) {
+        self.link.change_subscriptions(|wanted| {
+            wanted.remove(subscription);
+        });
+    }
+
+    fn publish(&self, channel: &str, payload: Bytes) -> Result<(), PublishError> {
+        if self.link.is_closed() {
+            return Err(PublishError::Closed);
+        }
+        let counters = &self.link.counters;
+        if let Err(error) = check_size(&payload) {
+            counters.dropped_too_large.fetch_add(1, Ordering::Relaxed);
+            return Err(error);
+        }
+        let outcome = self.link.buffer.push(channel, payload, self.link.now_ms());
+        if outcome.is_err() {
+            counters.dropped_buffer_full.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    fn state(&self) -> LinkState {
+        *self.link.state.borrow()
+    }
+
+    fn suspect(&self) {
+        self.link.suspect();
+    }
+
+    fn stats(&self) -> LinkStats {
+        self.link.stats()
+    }
+
+    fn close(&self) {
+        self.link.close();
+    }
+}
+
+impl Drop for RedisBroker {
+    fn drop(&mut self) {
+        self.link.close();
+    }
+}

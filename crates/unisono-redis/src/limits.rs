@@ -1,0 +1,50 @@
+//! How long and how much: every wait, buffer and retry of the link, with its reason.
+//!
+//! Together they give: deafness is noticed within 2.3 s, and events cross nodes again within 4 s of Redis being back.
+
+use std::time::Duration;
+
+/// To open the connections and confirm all subscriptions. A Redis that is there answers in milliseconds; one that hangs must not hold up
+/// the next attempt.
+pub(crate) const ATTEMPT_DEADLINE: Duration = Duration::from_millis(1_500);
+
+/// For Redis to answer a command or confirm a batch of publishes.
+pub(crate) const REPLY_DEADLINE: Duration = Duration::from_millis(1_000);
+
+/// Silence after which the link asks itself through Redis whether it still hears.
+pub(crate) const PROBE_AFTER_MS: u64 = 1_000;
+
+/// How long the answer to a probe may take; then the link is deaf.
+pub(crate) const PROBE_DEADLINE_MS: u64 = 1_000;
+
+/// When the link's own timer fires later than this, this process was held up and not Redis: the probe gets its time once more.
+pub(crate) const LATE_TIMER_MS: u64 = 300;
+
+/// First pause before connecting again. Short, because most interruptions are a restart that is over already.
+pub(crate) const BACKOFF_FIRST_MS: u64 = 50;
+
+/// Longest pause: a node is back within a second of Redis, and a hundred nodes make no more than a hundred attempts a second.
+pub(crate) const BACKOFF_MAX_MS: u64 = 1_000;
+
+/// A link that held for this long is healthy again and starts over with the first pause.
+pub(crate) const STABLE_AFTER_MS: u64 = 5_000;
+
+/// Subscriptions per command, to keep single commands and their confirmations small.
+pub(crate) const SUBSCRIBE_BATCH: usize = 256;
+
+/// Messages per pipeline of publishes: enough to make round trips cheap.
+pub(crate) const PUBLISH_BATCH_MESSAGES: usize = 256;
+
+/// Bytes per pipeline of publishes (one larger message goes alone): what Redis takes in milliseconds, well below the reply deadline.
+pub(crate) const PUBLISH_BATCH_BYTES: usize = 1024 * 1024;
+
+/// Bytes that wait while Redis is away or slow. Eight of the largest client messages of the library, or 80,000 events of 100 bytes; at
+/// least one message always fits.
+pub(crate) const PUBLISH_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+
+/// Messages that wait while Redis is away or slow: bounds the overhead of tiny ones.
+pub(crate) const PUBLISH_BUFFER_MESSAGES: usize = 65_536;
+
+/// How long a message may wait. Later than this it would surprise whoever gets it: players have moved on, and after an outage the state is
+/// read again anyway.
+pub(crate) const PUBLISH_MAX_AGE: Duration = Duration::from_secs(5);

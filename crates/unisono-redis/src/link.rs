@@ -1,0 +1,160 @@
+//! The link: three connections that live and die together, and the one task that opens, watches and replaces them.
+
+mod driver;
+mod gate;
+mod machine;
+mod session;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use redis::aio::MultiplexedConnection;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use unisono_cluster::{LinkState, LinkStats, Subscription};
+
+use crate::buffer::Buffer;
+use crate::config::RedisConfig;
+
+pub(crate) use driver::run;
+pub(crate) use gate::Gate;
+
+/// What the tasks of one broker and its callers share.
+pub(crate) struct Link {
+    pub(crate) config: RedisConfig,
+    pub(crate) buffer: Buffer,
+    pub(crate) gate: Gate,
+    pub(crate) counters: Counters,
+    /// The connections to publish and command on; `None` while the link is away.
+    pub(crate) connections: watch::Sender<Option<Connections>>,
+    pub(crate) state: watch::Sender<LinkState>,
+    // A lock for a set that callers change and the link's task copies; never held across a wait.
+    wanted: Mutex<BTreeSet<Subscription>>,
+    last_error: Mutex<Option<String>>,
+    signals: Signals,
+    started: Instant,
+}
+
+/// The connections that others use while the link is up.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    pub(crate) publisher: MultiplexedConnection,
+    pub(crate) commander: MultiplexedConnection,
+    pub(crate) generation: u64,
+}
+
+/// Counted by several tasks; see [`LinkStats`] for the meaning.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) published: AtomicU64,
+    pub(crate) reconnects: AtomicU64,
+    pub(crate) connects_failed: AtomicU64,
+    pub(crate) probes_failed: AtomicU64,
+    pub(crate) dropped_too_large: AtomicU64,
+    pub(crate) dropped_buffer_full: AtomicU64,
+    pub(crate) unconfirmed: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+/// What happened outside the link's task. Flags rather than a queue: each says all there is to say however often it happens.
+#[derive(Default)]
+struct Signals {
+    closed: AtomicBool,
+    suspected: AtomicBool,
+    subscriptions_changed: AtomicBool,
+    /// The generation whose connection broke.
+    lost_generation: AtomicU64,
+    wake: Notify,
+}
+
+impl Link {
+    pub(crate) fn new(config: RedisConfig) -> Self {
+        let max_age_ms = u64::try_from(config.buffer_max_age.as_millis()).unwrap_or(u64::MAX);
+        let buffer = Buffer::new(config.buffer_bytes, config.buffer_messages, max_age_ms);
+        Self {
+            config,
+            buffer,
+            gate: Gate::new(),
+            counters: Counters::default(),
+            connections: watch::Sender::new(None),
+            state: watch::Sender::new(LinkState::Connecting),
+            wanted: Mutex::default(),
+            last_error: Mutex::default(),
+            signals: Signals::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Milliseconds on the link's own monotonic clock.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn change_subscriptions(&self, change: impl FnOnce(&mut BTreeSet<Subscription>)) {
+        change(&mut lock(&self.wanted));
+        self.signals.subscriptions_changed.store(true, Ordering::Release);
+        self.signals.wake.notify_one();
+    }
+
+    pub(crate) fn suspect(&self) {
+        self.signals.suspected.store(true, Ordering::Release);
+        self.signals.wake.notify_one();
+    }
+
+    /// A connection of that generation broke; one that has been replaced already is of no interest.
+    pub(crate) fn lost(&self, generation: u64, error: Option<&redis::RedisError>) {
+        if let Some(error) = error {
+            self.note_error(error.to_string());
+        }
+        self.signals.lost_generation.fetch_max(generation, Ordering::AcqRel);
+        self.signals.wake.notify_one();
+    }
+
+    pub(crate) fn close(&self) {
+        self.signals.closed.store(true, Ordering::Release);
+        self.gate.close();
+        self.connections.send_replace(None);
+        self.signals.wake.notify_one();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.signals.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn last_error(&self) -> Option<String> {
+        lock(&self.last_error).clone()
+    }
+
+    fn note_error(&self, error: String) {
+        *lock(&self.last_error) = Some(error);
+    }
+
+    fn wanted(&self) -> BTreeSet<Subscription> {
+        lock(&self.wanted).clone()
+    }
+
+    pub(crate) fn stats(&self) -> LinkStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let level = self.buffer.level();
+        LinkStats {
+            published: read(&self.counters.published),
+            received: self.gate.received(),
+            reconnects: read(&self.counters.reconnects),
+            connects_failed: read(&self.counters.connects_failed),
+            probes_failed: read(&self.counters.probes_failed),
+            dropped_too_large: read(&self.counters.dropped_too_large),
+            dropped_buffer_full: read(&self.counters.dropped_buffer_full),
+            dropped_expired: level.expired,
+            unconfirmed: read(&self.counters.unconfirmed),
+            refused: read(&self.counters.refused),
+            buffered_bytes: level.bytes as u64,
+            buffered_messages: level.messages as u64,
+        }
+    }
+}
+
+/// The data behind these locks is changed in single steps, so a poisoned one is used as it is.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,38 @@
+//! What every [`Broker`] must do: one function per clause of its contract.
+//!
+//! Each takes a maker of three brokers that share a bus, attached to nothing yet. [`run`] goes through all of them.
+
+mod clauses;
+mod cluster;
+
+use std::sync::Arc;
+
+use unisono_cluster::Broker;
+
+pub use clauses::{
+    any_bytes_and_names, close_is_final, echo_reaches_the_publisher, inbox_is_told_the_state, nothing_from_before,
+    one_publisher_keeps_its_order, oversize_is_refused, patterns_and_literals, publishing_from_an_inbox, total_order_is_shared,
+    unsubscribing_ends_delivery,
+};
+pub use cluster::{Cluster, FENCE};
+
+/// Makes three brokers on one bus.
+pub type Maker<'a> = &'a dyn Fn() -> Vec<Arc<dyn Broker>>;
+
+/// All clauses, one after another.
+///
+/// # Panics
+/// At the first that is not kept.
+pub async fn run(maker: Maker<'_>) {
+    inbox_is_told_the_state(maker).await;
+    one_publisher_keeps_its_order(maker).await;
+    total_order_is_shared(maker).await;
+    echo_reaches_the_publisher(maker).await;
+    patterns_and_literals(maker).await;
+    unsubscribing_ends_delivery(maker).await;
+    nothing_from_before(maker).await;
+    any_bytes_and_names(maker).await;
+    publishing_from_an_inbox(maker).await;
+    oversize_is_refused(maker).await;
+    close_is_final(maker).await;
+}

@@ -1,0 +1,237 @@
+//! The clauses.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use unisono_cluster::limits::MAX_BUS_MESSAGE_BYTES;
+use unisono_cluster::{Broker, Inbox, LinkState, PublishError, Subscription};
+
+use super::{Cluster, FENCE, Maker};
+use crate::recorder::Recorder;
+
+fn channel(name: &str) -> Subscription {
+    Subscription::Channel(name.to_owned())
+}
+
+fn pattern(glob: &str) -> Subscription {
+    Subscription::Pattern(glob.to_owned())
+}
+
+/// An inbox hears of the state at once and of every change; the last is an up one.
+pub async fn inbox_is_told_the_state(maker: Maker<'_>) {
+    let cluster = Cluster::new(maker, &[]).await;
+    for (broker, recorder) in cluster.brokers.iter().zip(&cluster.recorders) {
+        recorder.await_state(broker.state()).await;
+        assert!(recorder.states().last().is_some_and(|state| state.is_up()), "{:?}", recorder.states());
+    }
+    cluster.end();
+}
+
+/// Messages of one publisher arrive everywhere in the order in which it published them, over several channels.
+pub async fn one_publisher_keeps_its_order(maker: Maker<'_>) {
+    let cluster = Cluster::new(maker, &[pattern("order*")]).await;
+    let expected: Vec<_> = (0..500).map(|number| (format!("order-{}", number % 3), number.to_string())).collect();
+    for (channel, text) in &expected {
+        cluster.publish(1, channel, text);
+    }
+    cluster.fence(1).await;
+    for recorder in &cluster.recorders {
+        let seen: Vec<_> = recorder.messages().into_iter().filter(|(channel, _)| channel.starts_with("order")).collect();
+        let seen: Vec<_> = seen.into_iter().map(|(channel, text)| (channel, String::from_utf8_lossy(&text).into_owned())).collect();
+        assert_eq!(seen, expected);
+    }
+    cluster.end();
+}
+
+/// All brokers see the messages of all publishers in one and the same order.
+pub async fn total_order_is_shared(maker: Maker<'_>) {
+    let cluster = Cluster::new(maker, &[channel("left"), pattern("righ?")]).await;
+    let publishers: Vec<_> = cluster.brokers.iter().enumerate().map(|(index, broker)| {
+        let broker = broker.clone();
+        std::thread::spawn(move || {
+            for number in 0..200 {
+                let name = if number % 2 == 0 { "left" } else { "right" };
+                broker.publish(name, Bytes::from(format!("{index}-{number}"))).expect("the buffer is not full");
+            }
+        })
+    });
+    for publisher in publishers.collect::<Vec<_>>() {
+        publisher.join().expect("publishing does not panic");
+    }
+    for index in 0..cluster.brokers.len() {
+        cluster.fence(index).await;
+    }
+    let seen = |recorder: &Arc<Recorder>| -> Vec<_> {
+        recorder.messages().into_iter().filter(|(name, _)| name == "left" || name == "right").collect()
+    };
+    let first = seen(&cluster.recorders[0]);
+    assert_eq!(first.len(), 600);
+    for recorder in &cluster.recorders[1..] {
+        assert!(seen(recorder) == first, "two brokers saw two orders");
+    }
+    cluster.end();
+}
+
+/// A subscribed publisher receives its own messages, once.
+pub async fn echo_reaches_the_publisher(maker: Maker<'_>) {
+    let cluster = Cluster::new(maker, &[channel("echo")]).await;
+    cluster.publish(2, "echo", "hello");
+    cluster.fence(2).await;
+    for recorder in &cluster.recorders {
+        assert_eq!(recorder.texts("echo"), ["hello"]);
+    }
+    cluster.end();
+}
+
+/// A pattern takes what it matches and a literal what it equals; what both match comes once for each; subscribing twice changes nothing.
+pub async fn patterns_and_literals(maker: Maker<'_>) {
+    let subscriptions = [pattern("io#/a\\[b\\]#*"), channel("io#/x*#"), channel("both"), pattern("bo*"), pattern("bo*")];
+    let cluster = Cluster::new(maker, &subscriptions).await;
+    let all = ["io#/a[b]#", "io#/a[b]#room#", "io#/ab#", "io#/x*#", "io#/xy#", "both", "b"];
+    for name in all {
+        cluster.publish(0, name, "x");
+    }
+    cluster.fence(0).await;
+    for recorder in &cluster.recorders {
+        let counts = all.map(|name| recorder.texts(name).len());
+        assert_eq!(counts, [1, 1, 0, 1, 0, 2, 0]);
+    }
+    cluster.end();
+}
+
+/// After an unsubscription took effect nothing more comes; other subscriptions are untouched; a new one works again.
+pub async fn unsubscribing_ends_delivery(maker: Maker<'_>) {
+    let cluster = Cluster::new(maker, &[channel("gone"), pattern("kept*")]).await;
+    cluster.brokers[0].unsubscribe(&channel("gone"));
+    cluster.brokers[0].unsubscribe(&channel("never there"));
+    cluster.settle().await;
+    cluster.publish(1, "gone", "1");
+    cluster.publish(1, "kept-1", "1");
+    cluster.fence(1).await;
+    assert_eq!(cluster.recorders[0].texts("gone"), [""; 0]);
+    assert_eq!(cluster.recorders[1].texts("gone"), ["1"]);
+    assert_eq!(cluster.recorders[0].texts("kept-1"), ["1"]);
+    cluster.brokers[0].subscribe(channel("gone"));
+    cluster.settle().await;
+    cluster.publish(1, "gone", "2");
+    cluster.fence(1).await;
+    assert_eq!(cluster.recorders[0].texts("gone"), ["2"]);
+    cluster.end();
+}
+
+/// A subscription delivers nothing that was published before it.
+pub async fn nothing_from_before(maker: Maker<'_>) {
+    let cluster = Cluster::new(maker, &[]).await;
+    cluster.publish(0, "late", "before");
+    cluster.fence(0).await;
+    cluster.brokers[1].subscribe(channel("late"));
+    cluster.settle().await;
+    cluster.publish(0, "late", "after");
+    cluster.fence(0).await;
+    assert_eq!(cluster.recorders[1].texts("late"), ["after"]);
+    assert_eq!(cluster.recorders[0].texts("late"), [""; 0]);
+    cluster.end();
+}
+
+/// Payloads are bytes, empty ones too; names may contain anything.
+pub async fn any_bytes_and_names(maker: Maker<'_>) {
+    let names = ["a#b##", "with space\r\n", "ünïcode ☃", "", "*"];
+    let cluster = Cluster::new(maker, &names.map(channel)).await;
+    let payloads = [Bytes::new(), Bytes::from((0..=255).collect::<Vec<u8>>()), Bytes::from(vec![7; 200_000])];
+    for name in names {
+        for payload in &payloads {
+            cluster.brokers[0].publish(name, payload.clone()).expect("the message is small");
+        }
+    }
+    cluster.fence(0).await;
+    for recorder in &cluster.recorders {
+        for name in names {
+            let seen: Vec<_> = recorder.messages().into_iter().filter(|(channel, _)| channel == name).collect();
+            let seen: Vec<_> = seen.into_iter().map(|(_, payload)| payload).collect();
+            assert!(seen == payloads, "{name:?}");
+        }
+    }
+    cluster.end();
+}
+
+/// An inbox may use its broker from inside a call; what it publishes comes after what it was given.
+pub async fn publishing_from_an_inbox(maker: Maker<'_>) {
+    let brokers = maker();
+    let answering = Answering { broker: brokers[0].clone(), recorder: OnceLock::new() };
+    let recorder = Recorder::new();
+    answering.recorder.set(recorder.clone()).unwrap_or_else(|_| unreachable!("it was just made"));
+    brokers[0].attach(Arc::new(answering));
+    let others = brokers[1..].to_vec();
+    let listener = Recorder::new();
+    others[0].attach(listener.clone());
+    for broker in [&brokers[0], &others[0]] {
+        broker.subscribe(channel("question"));
+        broker.subscribe(channel("answer"));
+        broker.subscribe(channel(FENCE));
+    }
+    crate::await_until("questions are answered", std::time::Duration::from_secs(20), || {
+        others[0].publish("question", Bytes::from_static(b"?")).expect("the message is small");
+        !listener.texts("answer").is_empty()
+    })
+    .await;
+    recorder.await_text("answer", "!").await;
+    let first_question = listener.messages().iter().position(|(name, _)| name == "question");
+    let first_answer = listener.messages().iter().position(|(name, _)| name == "answer");
+    assert!(first_question < first_answer, "an answer came before its question");
+    for broker in &brokers {
+        broker.close();
+    }
+}
+
+/// Answers every question, and looks at its broker while at it.
+struct Answering {
+    broker: Arc<dyn Broker>,
+    recorder: OnceLock<Arc<Recorder>>,
+}
+
+impl Inbox for Answering {
+    fn message(&self, channel: &str, payload: Bytes) {
+        assert!(self.broker.state().is_up() || self.broker.state() == LinkState::Connecting);
+        assert!(self.broker.stats().received > 0);
+        if channel == "question" {
+            self.broker.subscribe(Subscription::Channel("more".to_owned()));
+            self.broker.publish("answer", Bytes::from_static(b"!")).expect("the message is small");
+        }
+        if let Some(recorder) = self.recorder.get() {
+            recorder.message(channel, payload);
+        }
+    }
+
+    fn link(&self, _: LinkState) {}
+}
+
+/// A message above the limit of the bus is refused and counted; the largest allowed arrives.
+pub async fn oversize_is_refused(maker: Maker<'_>) {
+    let cluster = Cluster::new(maker, &[channel("large")]).await;
+    let bytes = MAX_BUS_MESSAGE_BYTES + 1;
+    let refused = cluster.brokers[0].publish("large", Bytes::from(vec![0; bytes]));
+    assert_eq!(refused, Err(PublishError::TooLarge { bytes }));
+    assert_eq!(cluster.brokers[0].stats().dropped_too_large, 1);
+    let largest = Bytes::from(vec![1; MAX_BUS_MESSAGE_BYTES]);
+    assert_eq!(cluster.brokers[0].publish("large", largest), Ok(()));
+    cluster.fence(0).await;
+    let seen: Vec<_> = cluster.recorders[2].messages().into_iter().filter(|(name, _)| name == "large").collect();
+    assert_eq!(seen.iter().map(|(_, payload)| payload.len()).collect::<Vec<_>>(), [MAX_BUS_MESSAGE_BYTES]);
+    cluster.end();
+}
+
+/// A closed broker delivers and accepts nothing; the others are untouched. Closing twice changes nothing.
+pub async fn close_is_final(maker: Maker<'_>) {
+    let cluster = Cluster::new(maker, &[channel("after")]).await;
+    cluster.brokers[0].close();
+    cluster.brokers[0].close();
+    assert_eq!(cluster.brokers[0].publish("after", Bytes::new()), Err(PublishError::Closed));
+    cluster.publish(1, "after", "x");
+    cluster.publish(1, FENCE, "last");
+    for recorder in &cluster.recorders[1..] {
+        recorder.await_text(FENCE, "last").await;
+        assert_eq!(recorder.texts("after"), ["x"]);
+    }
+    assert_eq!(cluster.recorders[0].texts("after"), [""; 0]);
+    cluster.end();
+}

@@ -1,0 +1,80 @@
+//! An event for many.
+
+use serde::Serialize;
+use unisono_cluster::{Broadcast as Message, Flags};
+
+use crate::error::EmitError;
+use crate::socket::event_args;
+use crate::space::Space;
+
+/// An event for some or all members of a namespace, on all nodes. Narrow it down, then [`emit`](Self::emit).
+///
+/// By default it is *local first*: members of this node get it at once, whatever the state of the bus; two nodes may see the
+/// broadcasts of two senders in different order. [`ordered`](Self::ordered) gives all nodes one order.
+#[derive(Clone)]
+#[must_use = "a broadcast does nothing until it is emitted"]
+pub struct Broadcast {
+    space: Space,
+    rooms: Vec<String>,
+    except: Vec<String>,
+    flags: Flags,
+    ordered: bool,
+}
+
+impl Broadcast {
+    pub(crate) fn new(space: Space) -> Self {
+        Self { space, rooms: Vec::new(), except: Vec::new(), flags: Flags::default(), ordered: false }
+    }
+
+    /// Adds the members of `room`. Somebody in several rooms gets the event once.
+    pub fn to(mut self, room: &str) -> Self {
+        self.rooms.push(room.to_owned());
+        self
+    }
+
+    /// The same as [`to`](Self::to).
+    pub fn in_(self, room: &str) -> Self {
+        self.to(room)
+    }
+
+    /// Leaves out the members of `room`; a socket's id is a room too.
+    pub fn except(mut self, room: &str) -> Self {
+        self.except.push(room.to_owned());
+        self
+    }
+
+    /// Reaches members of this node only.
+    pub fn local(mut self) -> Self {
+        self.flags.local = true;
+        self
+    }
+
+    /// Skips clients that cannot take it at once.
+    pub fn volatile(mut self) -> Self {
+        self.flags.volatile = true;
+        self
+    }
+
+    /// Tells other nodes whether to compress. This node never compresses.
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.compress = Some(compress);
+        self
+    }
+
+    /// Delivers in one order on all nodes, this one included: the event goes to the bus only and is delivered when it comes back.
+    /// If it does not come back within two seconds, or the link is down, it is delivered here alone.
+    pub fn ordered(mut self) -> Self {
+        self.ordered = true;
+        self
+    }
+
+    /// Emits. A tuple becomes several arguments, `()` none.
+    ///
+    /// # Errors
+    /// The event cannot be encoded; nobody gets it. A bus that is away is no error: members of this node get the event.
+    pub fn emit<T: Serialize + ?Sized>(self, event: &str, data: &T) -> Result<(), EmitError> {
+        let args = event_args(event, data)?;
+        let message = Message { args, rooms: self.rooms, except: self.except, flags: self.flags, extension: None };
+        if self.ordered { self.space.0.emit_ordered(message) } else { self.space.0.emit(message) }
+    }
+}

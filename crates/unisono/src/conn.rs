@@ -1,0 +1,245 @@
+//! What everybody else sees of a connection: a bounded queue of messages, and a few requests to the task that owns it.
+//!
+//! The task that owns the transport ([`session`](crate::session)) is the only one that reads or writes it. Others push messages
+//! here and wake that task; it then drains the whole queue with one vectored write.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use unisono_proto::connection::CloseReason;
+use unisono_proto::engine::Sid;
+
+use crate::outgoing::{Kind, Outgoing};
+use crate::session::Candidate;
+use crate::stats::{Counters, Refusal};
+
+/// A queue keeps room for this many messages while it is empty: enough for a burst without allocating, 64 bytes when idle.
+const KEPT_CAPACITY: usize = 8;
+
+/// How much may wait for one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueLimits {
+    pub(crate) bytes: usize,
+    pub(crate) messages: usize,
+}
+
+/// One connection, shared by its task, its sockets and the HTTP requests of its session.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) sid: Sid,
+    pub(crate) handshake: Handshake,
+    pub(crate) limits: QueueLimits,
+    pub(crate) counters: Arc<Counters>,
+    /// A std mutex: it is held for a push or a swap, never across an await, and two threads rarely want the same connection's.
+    mailbox: Mutex<Mailbox>,
+}
+
+/// The request that opened the session. Kept as it arrived, in as few bytes as possible.
+#[derive(Debug, Default)]
+pub struct Handshake {
+    /// Path and query of the request.
+    pub url: Box<str>,
+    /// The request's headers, one `name: value` a line, names in lower case.
+    pub(crate) headers: Box<str>,
+    /// The peer's address, where the HTTP server passed it on.
+    pub address: Option<SocketAddr>,
+    /// Milliseconds since the Unix epoch when the session opened.
+    pub issued_ms: u64,
+}
+
+impl Handshake {
+    /// The value of a request header; `name` in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// All request headers, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.lines().filter_map(|line| line.split_once(": "))
+    }
+
+    /// The query string, without its question mark.
+    pub fn query(&self) -> &str {
+        self.url.split_once('?').map_or("", |(_, query)| query)
+    }
+}
+
+/// What the task finds when it wakes.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    pub(crate) queue: VecDeque<Arc<Outgoing>>,
+    /// Bytes in `queue` and in the task's own hands.
+    pub(crate) bytes: usize,
+    /// Messages in `queue` and in the task's own hands.
+    pub(crate) messages: usize,
+    /// The transport has refused to take more: volatile messages are dropped.
+    pub(crate) blocked: bool,
+    /// Set once: the connection is to end.
+    pub(crate) closing: Option<CloseReason>,
+    /// Sockets to end although the connection stays.
+    pub(crate) leaving: Vec<Leave>,
+    /// Present while the session has a polling transport.
+    pub(crate) polling: Option<Box<PollingMail>>,
+    /// `Some` while the task sleeps.
+    waker: Option<Waker>,
+    /// Something has changed since the task last looked.
+    changed: bool,
+}
+
+/// The application ends one socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leave {
+    /// The Socket.IO id: by the time the task looks, the client may have left and come back with another.
+    pub(crate) id: Sid,
+    /// End the connection too.
+    pub(crate) close: bool,
+}
+
+/// What HTTP requests bring to a polling session.
+#[derive(Debug, Default)]
+pub(crate) struct PollingMail {
+    /// The waiting GET; it gets the records of a payload.
+    pub(crate) poll: Option<oneshot::Sender<String>>,
+    /// The waiting POST.
+    pub(crate) post: Option<Post>,
+    /// A POST has not been answered yet.
+    pub(crate) posting: bool,
+    /// A WebSocket is probing; no second one may.
+    pub(crate) upgrading: bool,
+    /// Answer the waiting GET, or the next, with a noop, so that the client can pause polling.
+    pub(crate) release: bool,
+    /// The WebSocket that has taken over.
+    pub(crate) candidate: Option<Box<Candidate>>,
+}
+
+/// A POST whose body has arrived.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub(crate) body: Bytes,
+    /// `true`: 200 `ok`; dropped or `false`: 400.
+    pub(crate) reply: oneshot::Sender<bool>,
+}
+
+impl Conn {
+    pub(crate) fn new(sid: Sid, handshake: Handshake, limits: QueueLimits, counters: Arc<Counters>, polling: bool) -> Self {
+        let mailbox = Mailbox { polling: polling.then(Box::default), ..Mailbox::default() };
+        Self { sid, handshake, limits, counters, mailbox: Mutex::new(mailbox) }
+    }
+
+    pub(crate) fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
+        // Nothing panics while it is held; if something did, the queue would still be a queue.
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a message and wakes the task. A connection whose queue is full is closed: its reader has stopped.
+    pub(crate) fn push(&self, message: Arc<Outgoing>) -> bool {
+        let mut mail = self.mailbox();
+        if mail.closing.is_some() {
+            return false;
+        }
+        if message.kind() == Kind::Volatile && !mail.is_ready() {
+            drop(mail);
+            self.counters.volatile_dropped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            return false;
+        }
+        // One message may always wait, however large: `max_payload` bounds what clients send, not what the application does.
+        if mail.messages > 0 && (mail.messages >= self.limits.messages || mail.bytes + message.len() > self.limits.bytes) {
+            mail.closing = Some(CloseReason::ForcedClose);
+            mail.queue = VecDeque::new();
+            mail.changed = true;
+            let waker = mail.waker.take();
+            drop(mail);
+            self.counters.refuse(Refusal::SlowReader);
+            tracing::info!(sid = %self.sid, "closing a connection that does not read");
+            wake(waker);
+            return false;
+        }
+        mail.bytes += message.len();
+        mail.messages += 1;
+        mail.queue.push_back(message);
+        mail.changed = true;
+        let waker = mail.waker.take();
+        drop(mail);
+        wake(waker);
+        true
+    }
+
+    /// Asks the task to end the connection. The first reason stays.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.with(|mail| {
+            mail.closing.get_or_insert(reason);
+        });
+    }
+
+    /// Changes the mailbox and wakes the task.
+    pub(crate) fn with<R>(&self, change: impl FnOnce(&mut Mailbox) -> R) -> R {
+        let mut mail = self.mailbox();
+        let result = change(&mut mail);
+        mail.changed = true;
+        let waker = mail.waker.take();
+        drop(mail);
+        wake(waker);
+        result
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.mailbox().closing.is_some()
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl Mailbox {
+    /// Whether a message would leave at once.
+    fn is_ready(&self) -> bool {
+        !self.blocked && self.messages == 0 && self.polling.as_ref().is_none_or(|p| p.poll.is_some())
+    }
+
+    /// Moves the queue into the task's hands: two pointers are swapped, both queues keep their small capacity.
+    pub(crate) fn take_queue(&mut self, hands: &mut VecDeque<Arc<Outgoing>>) {
+        if hands.is_empty() {
+            std::mem::swap(&mut self.queue, hands);
+            if self.queue.capacity() > KEPT_CAPACITY {
+                self.queue = VecDeque::new();
+            }
+        } else {
+            hands.append(&mut self.queue);
+        }
+    }
+
+    /// Nobody will read what is queued.
+    pub(crate) fn drop_queue(&mut self) {
+        self.queue = VecDeque::new();
+    }
+
+    /// The task has written this much.
+    pub(crate) fn written(&mut self, messages: usize, bytes: usize) {
+        self.messages = self.messages.saturating_sub(messages);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// The task looks at everything now; nobody needs to wake it.
+    pub(crate) fn look(&mut self) {
+        self.changed = false;
+        self.waker = None;
+    }
+
+    /// The task goes to sleep until somebody changes the mailbox. `false` when somebody already has since it looked.
+    pub(crate) fn sleep(&mut self, waker: &Waker) -> bool {
+        if self.changed {
+            return false;
+        }
+        if !self.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+        true
+    }
+}

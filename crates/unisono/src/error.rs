@@ -1,0 +1,28 @@
+//! What can go wrong for a caller of the library.
+
+use unisono_proto::socket::EncodeError;
+use unisono_proto::value::ValueError;
+
+/// An event that could not be emitted. Nothing was sent.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The payload cannot be expressed as Socket.IO arguments.
+    #[error("the payload cannot be serialised: {0}")]
+    Value(#[from] ValueError),
+    /// The packet breaks a rule of the protocol, such as more than ten attachments.
+    #[error("the event cannot be encoded: {0}")]
+    Encode(#[from] EncodeError),
+    /// The event's name is one that Socket.IO keeps for itself.
+    #[error("`{0}` is reserved by Socket.IO; choose another event name")]
+    Reserved(String),
+    /// The message cannot be written for the other nodes.
+    #[error("the event cannot be encoded for the other nodes: {0}")]
+    Cluster(String),
+    /// The payload of a prepared broadcast is not a map, so it has no place for its revision.
+    #[error("a prepared broadcast needs a struct or a map as its payload")]
+    NotAMap,
+    /// The socket is gone.
+    #[error("the socket is disconnected")]
+    Disconnected,
+}

@@ -1,0 +1,97 @@
+//! What a handler may ask for.
+
+use std::convert::Infallible;
+
+use serde::de::DeserializeOwned;
+use unisono_proto::Value;
+use unisono_proto::connection::CloseReason;
+use unisono_proto::value::{ValueError, from_value};
+
+use crate::ack::Ack;
+use crate::handler::Call;
+use crate::socket::Socket;
+use crate::space::Space;
+
+/// Something a handler takes as an argument. `S` is the state of the namespace.
+pub trait FromCall<S>: Sized {
+    /// Takes it out of the call.
+    ///
+    /// # Errors
+    /// What the client sent does not fit.
+    fn from_call(call: &mut Call<'_>, state: &S) -> Result<Self, ArgumentError>;
+}
+
+/// An event's arguments do not fit its handler.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArgumentError {
+    /// The first argument cannot be read as the handler's type.
+    #[error("the first argument is not what the handler expects: {0}")]
+    Data(#[from] ValueError),
+    /// An argument that only a disconnect handler can have.
+    #[error("only a disconnect handler may take a DisconnectReason")]
+    NoReason,
+}
+
+impl From<Infallible> for ArgumentError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// The event's first argument, read as `T`. A missing argument reads as null, so `Data<Option<T>>` takes an event with or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Data<T>(pub T);
+
+/// All of the event's arguments, as they came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Args(pub Vec<Value>);
+
+/// The namespace's state, given to [`Namespace::with_state`](crate::Namespace::with_state).
+#[derive(Clone, Copy, Debug)]
+pub struct State<S>(pub S);
+
+/// Why a socket is gone; only for disconnect handlers.
+pub type DisconnectReason = CloseReason;
+
+impl<S> FromCall<S> for Socket {
+    fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
+        Ok(call.socket.clone())
+    }
+}
+
+impl<S> FromCall<S> for Space {
+    fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
+        Ok(Self(call.socket.space().clone()))
+    }
+}
+
+impl<S: Clone> FromCall<S> for State<S> {
+    fn from_call(_: &mut Call<'_>, state: &S) -> Result<Self, ArgumentError> {
+        Ok(Self(state.clone()))
+    }
+}
+
+impl<S, T: DeserializeOwned> FromCall<S> for Data<T> {
+    fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
+        Ok(Self(from_value(call.take_argument(0))?))
+    }
+}
+
+impl<S> FromCall<S> for Args {
+    fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
+        Ok(Self(call.take_arguments()))
+    }
+}
+
+impl<S> FromCall<S> for Ack {
+    fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
+        Ok(Self::new(call.socket.clone(), call.ack.take()))
+    }
+}
+
+impl<S> FromCall<S> for DisconnectReason {
+    fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
+        call.reason.ok_or(ArgumentError::NoReason)
+    }
+}

@@ -1,0 +1,124 @@
+//! What a handler is: an async function whose arguments say what it needs.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use unisono_proto::Value;
+use unisono_proto::connection::CloseReason;
+
+use crate::extract::{ArgumentError, FromCall};
+use crate::socket::Socket;
+
+pub(crate) type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One call of a handler: the socket it is for, and what came with the event. Arguments take their part out of it.
+#[derive(Debug)]
+pub struct Call<'a> {
+    pub(crate) socket: &'a Socket,
+    pub(crate) args: Vec<Value>,
+    pub(crate) ack: Option<u64>,
+    pub(crate) reason: Option<CloseReason>,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn plain(socket: &'a Socket) -> Self {
+        Self { socket, args: Vec::new(), ack: None, reason: None }
+    }
+
+    pub(crate) fn event(socket: &'a Socket, args: Vec<Value>, ack: Option<u64>) -> Self {
+        Self { socket, args, ack, reason: None }
+    }
+
+    pub(crate) fn disconnect(socket: &'a Socket, reason: CloseReason) -> Self {
+        Self { socket, args: Vec::new(), ack: None, reason: Some(reason) }
+    }
+
+    /// The socket that the event came from.
+    pub fn socket(&self) -> &Socket {
+        self.socket
+    }
+
+    /// The event's name.
+    pub fn event_name(&self) -> Option<&str> {
+        self.args.first().and_then(Value::as_str)
+    }
+
+    /// Takes argument `index` out, counted from 0 behind the event's name; `Null` when the client sent fewer.
+    pub fn take_argument(&mut self, index: usize) -> Value {
+        self.args.get_mut(index + 1).map_or(Value::Null, |value| std::mem::replace(value, Value::Null))
+    }
+
+    /// Takes all arguments out, without the event's name.
+    pub fn take_arguments(&mut self) -> Vec<Value> {
+        if self.args.is_empty() { Vec::new() } else { self.args.split_off(1) }
+    }
+}
+
+/// An async function that handles events. Implemented for functions of up to six arguments that all implement
+/// [`FromCall<S>`](FromCall); `S` is the namespace's state.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot handle events of a namespace with this state",
+    note = "a handler is an `async fn` that returns `()`; its arguments are `Socket`, `Space`, `Data<T>`, `Args`, `Ack`, `State<S>` or `DisconnectReason`"
+)]
+pub trait Handler<T, S>: Clone + Send + Sync + 'static {
+    /// Takes the arguments out of the call and starts.
+    ///
+    /// # Errors
+    /// An argument does not fit what the client sent. The event is then counted and dropped; the socket stays.
+    fn call(&self, call: Call<'_>, state: &S) -> Result<Pin<Box<dyn Future<Output = ()> + Send>>, ArgumentError>;
+}
+
+macro_rules! impl_handler {
+    ($($argument:ident),*) => {
+        impl<F, Fut, S, $($argument,)*> Handler<($($argument,)*), S> for F
+        where
+            F: Fn($($argument),*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = ()> + Send + 'static,
+            $($argument: FromCall<S>,)*
+        {
+            #[allow(unused_mut, unused_variables, non_snake_case)]
+            fn call(&self, mut call: Call<'_>, state: &S) -> Result<BoxFuture, ArgumentError> {
+                $(let $argument = $argument::from_call(&mut call, state)?;)*
+                Ok(Box::pin(self($($argument),*)))
+            }
+        }
+    };
+}
+
+impl_handler!();
+impl_handler!(A);
+impl_handler!(A, B);
+impl_handler!(A, B, C);
+impl_handler!(A, B, C, D);
+impl_handler!(A, B, C, D, E);
+impl_handler!(A, B, C, D, E, G);
+
+/// A handler whose argument types and state are forgotten: what a namespace keeps.
+pub(crate) trait Erased: Send + Sync {
+    fn call(&self, call: Call<'_>) -> Result<BoxFuture, ArgumentError>;
+}
+
+struct WithState<H, T, S> {
+    handler: H,
+    state: S,
+    arguments: std::marker::PhantomData<fn(T)>,
+}
+
+impl<H, T, S> Erased for WithState<H, T, S>
+where
+    H: Handler<T, S>,
+    S: Send + Sync,
+{
+    fn call(&self, call: Call<'_>) -> Result<BoxFuture, ArgumentError> {
+        self.handler.call(call, &self.state)
+    }
+}
+
+pub(crate) fn erase<H, T, S>(handler: H, state: S) -> Box<dyn Erased>
+where
+    H: Handler<T, S>,
+    S: Send + Sync + 'static,
+    T: 'static,
+{
+    Box::new(WithState { handler, state, arguments: std::marker::PhantomData::<fn(T)> })
+}

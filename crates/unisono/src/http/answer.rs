@@ -1,0 +1,51 @@
+//! The answers of the HTTP side, as Node gives them.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use unisono_proto::engine::Rejection;
+
+/// Seconds that a refused client is asked to stay away: by then a draining node is out of the load balancer.
+const RETRY_AFTER_S: u32 = 2;
+
+pub(super) type Answer = Response<Full<Bytes>>;
+
+pub(super) fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = status;
+    answer
+}
+
+fn body(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(text.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// A payload of packets, which no cache may keep.
+pub(super) fn payload(records: String) -> Answer {
+    let mut answer = body(StatusCode::OK, "text/plain; charset=UTF-8", records);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// A POST was taken.
+pub(super) fn ok() -> Answer {
+    let mut answer = body(StatusCode::OK, "text/html", "ok");
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+pub(super) fn rejection(rejection: &Rejection) -> Answer {
+    let status = StatusCode::from_u16(rejection.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    body(status, "application/json", rejection.body())
+}
+
+/// No new sessions here now.
+pub(super) fn unavailable(message: &'static str) -> Answer {
+    let mut answer = body(StatusCode::SERVICE_UNAVAILABLE, "application/json", format!(r#"{{"message":"{message}"}}"#));
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+    answer
+}

@@ -1,0 +1,150 @@
+//! How sessions begin, and how a polling session gets its WebSocket.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use unisono_proto::engine::{Open, Rejection, Sid, Transport};
+use unisono_proto::ws::{self, Role};
+
+use super::PeerAddr;
+use super::answer::{self, Answer};
+use super::request::refuse;
+use crate::conn::{Conn, Handshake};
+use crate::ids::new_sid;
+use crate::outgoing::Outgoing;
+use crate::server::Server;
+use crate::session::{Session, Stream, WebSocket, probe};
+
+/// The session id of a new session, for proxies that keep a client without cookies on its node.
+const SID_HEADER: HeaderName = HeaderName::from_static("x-unisono-sid");
+
+/// Opens a polling session: the answer is the open packet.
+pub(super) fn polling<B>(server: &Arc<Server>, request: &Request<B>) -> Answer {
+    let conn = open(server, request, true);
+    let upgrades: &[Transport] =
+        if server.config.transports.contains(&Transport::WebSocket) { &[Transport::WebSocket] } else { &[] };
+    let mut answer = answer::payload(open_packet(server, conn.sid, upgrades));
+    tell_sid(&mut answer, conn.sid);
+    server.remember(&conn);
+    tokio::spawn(Session::polling(server.clone(), conn));
+    answer
+}
+
+/// Opens a WebSocket session: the open packet is the first frame.
+pub(super) fn websocket<B>(server: &Arc<Server>, mut request: Request<B>) -> Answer {
+    let Some(mut answer) = switching_protocols(request.headers()) else {
+        return refuse(server, &Rejection::BadRequest);
+    };
+    let conn = open(server, &request, false);
+    tell_sid(&mut answer, conn.sid);
+    conn.push(Outgoing::raw(&open_packet(server, conn.sid, &[])));
+    let upgraded = hyper::upgrade::on(&mut request);
+    let server = server.clone();
+    tokio::spawn(async move {
+        // If the client goes away before the switch there is no session yet, and nothing to undo.
+        if let Some(socket) = take_stream(&server, upgraded).await {
+            server.remember(&conn);
+            // A task of its own: this one's memory is given back.
+            tokio::spawn(Session::websocket(server, conn, socket));
+        }
+    });
+    answer
+}
+
+/// Lets a WebSocket probe a polling session. A second one is refused without harm to the first.
+pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Request<B>) -> Answer {
+    let Some(answer) = switching_protocols(request.headers()) else {
+        return refuse(server, &Rejection::BadRequest);
+    };
+    let begins = {
+        let mut mail = conn.mailbox();
+        let closing = mail.closing.is_some();
+        let polling = mail.polling.as_mut().filter(|polling| !closing && !polling.upgrading);
+        polling.map(|polling| polling.upgrading = true).is_some()
+    };
+    if !begins {
+        return refuse(server, &Rejection::BadRequest);
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    let server = server.clone();
+    tokio::spawn(async move {
+        match take_stream(&server, upgraded).await {
+            Some(socket) => probe(server, conn, socket).await,
+            None => {
+                if let Some(polling) = &mut conn.mailbox().polling {
+                    polling.upgrading = false;
+                }
+            }
+        }
+    });
+    answer
+}
+
+async fn take_stream(server: &Server, upgraded: OnUpgrade) -> Option<WebSocket> {
+    let (stream, unread) = Stream::from_upgraded(upgraded.await.ok()?);
+    let decoder = ws::Decoder::new(Role::Server, server.config.connection.max_payload);
+    Some(WebSocket::new(stream, decoder, unread))
+}
+
+fn open<B>(server: &Server, request: &Request<B>, polling: bool) -> Arc<Conn> {
+    let handshake = Handshake {
+        url: request.uri().to_string().into(),
+        headers: compact(request.headers()),
+        address: request.extensions().get::<PeerAddr>().map(|peer| peer.0),
+        issued_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64),
+    };
+    Arc::new(Conn::new(new_sid(), handshake, server.config.queue, server.counters.clone(), polling))
+}
+
+fn open_packet(server: &Server, sid: Sid, upgrades: &[Transport]) -> String {
+    let connection = &server.config.connection;
+    let open = Open {
+        sid: sid.to_string(),
+        upgrades: upgrades.to_vec(),
+        ping_interval_ms: connection.ping_interval_ms,
+        ping_timeout_ms: connection.ping_timeout_ms,
+        max_payload: connection.max_payload as u64,
+    };
+    format!("0{}", open.to_json())
+}
+
+fn tell_sid(answer: &mut Answer, sid: Sid) {
+    if let Ok(value) = HeaderValue::from_str(sid.as_str()) {
+        answer.headers_mut().insert(SID_HEADER, value);
+    }
+}
+
+/// One allocation of the exact size instead of a map; values that are not text are left out.
+fn compact(headers: &HeaderMap) -> Box<str> {
+    let mut lines = String::new();
+    for (name, value) in headers {
+        if let Ok(value) = value.to_str() {
+            lines.push_str(name.as_str());
+            lines.push_str(": ");
+            lines.push_str(value);
+            lines.push('\n');
+        }
+    }
+    lines.into_boxed_str()
+}
+
+/// The 101 answer, if the request has a key and the right version (RFC 6455, section 4.2.1). Extensions are not negotiated.
+fn switching_protocols(headers: &HeaderMap) -> Option<Answer> {
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
+    let key = headers.get(header::SEC_WEBSOCKET_KEY)?.to_str().ok()?;
+    if version != "13" || STANDARD.decode(key).ok()?.len() != 16 {
+        return None;
+    }
+    let accept = HeaderValue::from_str(&ws::accept_key(key)).ok()?;
+    let mut answer = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = answer.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Some(answer)
+}

@@ -1,0 +1,106 @@
+//! Socket.IO as a tower service: beside other routes, on the same port.
+
+mod answer;
+mod handshake;
+mod polling;
+mod request;
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http::{Request, Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::server::Server;
+
+/// The peer's address as a request extension. [`serve`](crate::serve()) sets it; other HTTP servers may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub std::net::SocketAddr);
+
+/// Puts Socket.IO in front of another service; made by [`Io::layer`](crate::Io::layer).
+#[derive(Clone)]
+pub struct SocketIoLayer {
+    server: Arc<Server>,
+}
+
+impl SocketIoLayer {
+    pub(crate) fn new(server: Arc<Server>) -> Self {
+        Self { server }
+    }
+}
+
+impl<S> Layer<S> for SocketIoLayer {
+    type Service = SocketIoService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SocketIoService::new(self.server.clone(), inner)
+    }
+}
+
+/// Answers requests under the path, passes all others on.
+#[derive(Clone)]
+pub struct SocketIoService<S> {
+    server: Arc<Server>,
+    inner: S,
+}
+
+impl<S> SocketIoService<S> {
+    pub(crate) fn new(server: Arc<Server>, inner: S) -> Self {
+        Self { server, inner }
+    }
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for SocketIoService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    ResBody: Send + 'static,
+    ReqBody: Body + Send + Unpin + 'static,
+    ReqBody::Data: Buf + Send,
+    ReqBody::Error: std::error::Error + Send + Sync + 'static,
+{
+    type Response = Response<Either<Full<Bytes>, ResBody>>;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Self::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        if request.uri().path().starts_with(&self.server.config.path) {
+            let server = self.server.clone();
+            return Box::pin(async move { Ok(request::handle(server, request).await.map(Either::Left)) });
+        }
+        let response = self.inner.call(request);
+        Box::pin(async move { Ok(response.await?.map(Either::Right)) })
+    }
+}
+
+/// Answers everything with 404.
+#[derive(Clone, Copy, Debug)]
+pub struct NotFound;
+
+impl<B> Service<Request<B>> for NotFound {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        ready(Ok(answer::empty(StatusCode::NOT_FOUND)))
+    }
+}

@@ -1,0 +1,146 @@
+//! GET and POST of a polling session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body;
+use tokio::sync::oneshot;
+use unisono_proto::connection::CloseReason;
+use unisono_proto::engine::Rejection;
+
+use super::answer::{self, Answer};
+use super::request::refuse;
+use crate::conn::{Conn, Post};
+use crate::server::Server;
+use crate::stats::Refusal;
+
+/// How long a POST's body may take: a megabyte at the speed of a bad mobile connection.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Ends the session if the request it belongs to goes away unanswered.
+struct Guard(Option<Arc<Conn>>);
+
+impl Guard {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(conn) = self.0.take() {
+            conn.close(CloseReason::TransportError);
+        }
+    }
+}
+
+/// Waits for something to say.
+pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>) -> Answer {
+    enum Outcome {
+        Waits(oneshot::Receiver<String>),
+        Overlaps,
+        Gone,
+    }
+    let outcome = conn.with(|mail| match &mut mail.polling {
+        None => Outcome::Gone,
+        Some(polling) if polling.poll.is_some() => Outcome::Overlaps,
+        Some(polling) => {
+            let (sender, receiver) = oneshot::channel();
+            polling.poll = Some(sender);
+            Outcome::Waits(receiver)
+        }
+    });
+    match outcome {
+        Outcome::Gone => refuse(server, &Rejection::UnknownSid),
+        Outcome::Overlaps => {
+            server.counters.refuse(Refusal::Overlap);
+            conn.close(CloseReason::TransportError);
+            answer::empty(StatusCode::BAD_REQUEST)
+        }
+        Outcome::Waits(receiver) => {
+            let guard = Guard(Some(conn));
+            let reply = receiver.await;
+            guard.answered();
+            match reply {
+                Ok(records) => answer::payload(records),
+                Err(_) => answer::empty(StatusCode::BAD_REQUEST),
+            }
+        }
+    }
+}
+
+/// Takes packets in.
+pub(super) async fn post<B>(server: &Arc<Server>, conn: Arc<Conn>, request: Request<B>) -> Answer
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Buf + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let begins = conn.with(|mail| match &mut mail.polling {
+        Some(polling) if !polling.posting => {
+            polling.posting = true;
+            true
+        }
+        _ => false,
+    });
+    let binary = request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream");
+    if !begins || binary {
+        // Engine.IO 4 has no binary payloads (CVE-2026-59725), and one POST at a time.
+        server.counters.refuse(if begins { Refusal::Packet } else { Refusal::Overlap });
+        conn.close(CloseReason::TransportError);
+        return answer::empty(StatusCode::BAD_REQUEST);
+    }
+    let guard = Guard(Some(conn.clone()));
+    let body = match read(server, request).await {
+        Ok(body) => body,
+        Err(status) => {
+            if status == StatusCode::PAYLOAD_TOO_LARGE {
+                // The session survives, as with Node.
+                guard.answered();
+                conn.with(|mail| mail.polling.iter_mut().for_each(|polling| polling.posting = false));
+            }
+            return answer::empty(status);
+        }
+    };
+    let (reply, taken) = oneshot::channel();
+    conn.with(|mail| {
+        if let Some(polling) = &mut mail.polling {
+            polling.post = Some(Post { body, reply });
+        }
+    });
+    let taken = taken.await;
+    guard.answered();
+    match taken {
+        Ok(true) => answer::ok(),
+        _ => answer::empty(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// The body, if it is neither too large nor too slow.
+async fn read<B>(server: &Server, request: Request<B>) -> Result<Bytes, StatusCode>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Buf + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let limit = server.config.connection.max_payload;
+    let too_large = || {
+        server.counters.refuse(Refusal::TooLarge);
+        StatusCode::PAYLOAD_TOO_LARGE
+    };
+    if request.body().size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(request.into_body(), limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => {
+            server.counters.refuse(Refusal::BadRequest);
+            Err(StatusCode::REQUEST_TIMEOUT)
+        }
+    }
+}

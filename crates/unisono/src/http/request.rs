@@ -1,0 +1,108 @@
+//! Which request is what.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Buf;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use hyper::body::Body;
+use unisono_proto::engine::{self, Admission, Rejection, Transport};
+
+use super::answer::{self, Answer};
+use super::{handshake, polling};
+use crate::cors::Verdict;
+use crate::server::Server;
+use crate::stats::Refusal;
+
+/// Answers one request under the path.
+pub(super) async fn handle<B>(server: Arc<Server>, request: Request<B>) -> Answer
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Buf + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let verdict = server.config.cors.check(request.headers());
+    if verdict == Verdict::Foreign {
+        server.counters.refuse(Refusal::Origin);
+        return answer::rejection(&Rejection::Forbidden(Some("Origin not allowed".to_owned())));
+    }
+    if request.method() == Method::OPTIONS && matches!(verdict, Verdict::Allowed(_)) {
+        let mut answer = answer::empty(StatusCode::NO_CONTENT);
+        server.config.cors.decorate(&verdict, answer.headers_mut());
+        server.config.cors.decorate_preflight(request.headers(), answer.headers_mut());
+        return answer;
+    }
+    let mut answer = admit(&server, request).await;
+    server.config.cors.decorate(&verdict, answer.headers_mut());
+    answer
+}
+
+async fn admit<B>(server: &Arc<Server>, request: Request<B>) -> Answer
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Buf + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let uri = request.uri().clone();
+    let query = engine::parse_query(uri.query().unwrap_or_default());
+    let method = match *request.method() {
+        Method::GET => engine::Method::Get,
+        Method::POST => engine::Method::Post,
+        _ => engine::Method::Other,
+    };
+    let mut found = None;
+    let lookup = |sid: &engine::Sid| {
+        let conn = server.session(sid)?;
+        let transport = match conn.mailbox().polling {
+            Some(_) => Transport::Polling,
+            None => Transport::WebSocket,
+        };
+        found = Some(conn);
+        Some(transport)
+    };
+    let upgrade = wants_websocket(request.headers());
+    let admission = engine::check(&query, method, upgrade, &server.config.transports, lookup)
+        .and_then(|admission| admission.check_version(&query));
+    match (admission, found) {
+        (Err(rejection), _) => refuse(server, &rejection),
+        (Ok(Admission::Handshake(_)), _) if server.draining.load(Relaxed) => {
+            server.counters.refuse(Refusal::Draining);
+            answer::unavailable("the server is shutting down")
+        }
+        (Ok(Admission::Handshake(_)), _) if server.session_count() >= server.config.max_connections => {
+            server.counters.refuse(Refusal::Full);
+            answer::unavailable("the server is full")
+        }
+        (Ok(Admission::Handshake(Transport::Polling)), _) => handshake::polling(server, &request),
+        (Ok(Admission::Handshake(Transport::WebSocket)), _) => handshake::websocket(server, request),
+        (Ok(Admission::Upgrade(_)), Some(conn)) => handshake::upgrade(server, conn, request),
+        (Ok(Admission::Request(_)), Some(conn)) => match method {
+            engine::Method::Get => polling::get(server, conn).await,
+            engine::Method::Post => polling::post(server, conn, request).await,
+            // What Node answers.
+            engine::Method::Other => answer::empty(StatusCode::INTERNAL_SERVER_ERROR),
+        },
+        (Ok(_), None) => refuse(server, &Rejection::UnknownSid),
+    }
+}
+
+pub(super) fn refuse(server: &Server, rejection: &Rejection) -> Answer {
+    server.counters.refuse(match rejection {
+        Rejection::UnknownTransport => Refusal::UnknownTransport,
+        Rejection::UnknownSid => Refusal::UnknownSid,
+        Rejection::BadMethod => Refusal::BadMethod,
+        Rejection::BadRequest => Refusal::BadRequest,
+        Rejection::Forbidden(_) => Refusal::Forbidden,
+        Rejection::UnsupportedVersion => Refusal::UnsupportedVersion,
+    });
+    answer::rejection(rejection)
+}
+
+/// Whether the request asks for a WebSocket (RFC 6455, section 4.2.1).
+fn wants_websocket(headers: &HeaderMap) -> bool {
+    let has_token = |name: header::HeaderName, token: &str| {
+        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|t| t.trim().eq_ignore_ascii_case(token))
+    };
+    has_token(header::UPGRADE, "websocket") && has_token(header::CONNECTION, "upgrade")
+}

@@ -1,0 +1,180 @@
+//! One message on its way out: encoded once, shared by reference by every recipient.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use unisono_proto::Value;
+use unisono_proto::engine;
+use unisono_proto::socket::{self, EncodeError, Encoded, Packet};
+use unisono_proto::ws::{self, Opcode};
+
+/// A message as bytes of WebSocket frames. Server frames are not masked (RFC 6455, section 5.1), so every recipient gets the
+/// same bytes. What a long-polling client gets is derived from them, once, when the first such client needs it.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    frames: Bytes,
+    /// Where the payload of the first frame lies: `frames[start..end]`.
+    first: (u8, usize),
+    /// The payloads of the binary frames behind it.
+    attachments: Vec<(usize, usize)>,
+    record: OnceLock<String>,
+    kind: Kind,
+}
+
+/// How a message is treated when the recipient cannot take it at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Queued.
+    Reliable,
+    /// Dropped when the recipient's transport is not ready for it.
+    Volatile,
+    /// Engine.IO's own packet: matters to the transport, never counted as an event.
+    Control,
+    /// The WebSocket's last frame.
+    Close,
+}
+
+impl Outgoing {
+    /// An event for a namespace; `args` starts with its name.
+    pub(crate) fn event(nsp: &str, id: Option<u64>, args: &[Value], kind: Kind) -> Result<Arc<Self>, EncodeError> {
+        Ok(Arc::new(Self::message(&socket::encode_event(nsp, id, args)?, kind)))
+    }
+
+    /// Any other Socket.IO packet.
+    pub(crate) fn packet(packet: &Packet) -> Result<Arc<Self>, EncodeError> {
+        Ok(Arc::new(Self::message(&socket::encode(packet)?, Kind::Reliable)))
+    }
+
+    /// An Engine.IO packet without a message: ping, noop, close.
+    pub(crate) fn control(packet: &engine::Packet<'_>) -> Arc<Self> {
+        let mut text = String::new();
+        engine::encode_record(packet, &mut text);
+        Arc::new(Self::frame(text.as_bytes(), Kind::Control))
+    }
+
+    /// A raw Engine.IO text frame, such as the open packet.
+    pub(crate) fn raw(text: &str) -> Arc<Self> {
+        Arc::new(Self::frame(text.as_bytes(), Kind::Control))
+    }
+
+    /// A WebSocket PONG (RFC 6455, section 5.5.3).
+    pub(crate) fn pong(payload: &[u8]) -> Arc<Self> {
+        let mut frames = Vec::with_capacity(payload.len() + 2);
+        ws::encode(Opcode::Pong, payload, &mut frames);
+        Arc::new(Self::frames_only(frames, Kind::Control))
+    }
+
+    /// A WebSocket CLOSE (section 5.5.1); without a code the peer sees 1005, as from Node.
+    pub(crate) fn close_frame(code: Option<u16>) -> Arc<Self> {
+        let mut frames = Vec::with_capacity(4);
+        match code {
+            Some(code) => ws::encode_close(code, "", &mut frames),
+            None => ws::encode(Opcode::Close, &[], &mut frames),
+        }
+        Arc::new(Self::frames_only(frames, Kind::Close))
+    }
+
+    /// Frames that mean nothing to long-polling.
+    fn frames_only(frames: Vec<u8>, kind: Kind) -> Self {
+        let end = frames.len();
+        Self { frames: frames.into(), first: (0, end), attachments: Vec::new(), record: OnceLock::new(), kind }
+    }
+
+    fn frame(payload: &[u8], kind: Kind) -> Self {
+        let mut frames = Vec::with_capacity(payload.len() + ws::header_len(payload.len()));
+        ws::encode(Opcode::Text, payload, &mut frames);
+        let end = frames.len();
+        Self {
+            first: ((end - payload.len()) as u8, end),
+            frames: frames.into(),
+            attachments: Vec::new(),
+            record: OnceLock::new(),
+            kind,
+        }
+    }
+
+    fn message(encoded: &Encoded, kind: Kind) -> Self {
+        let text_len = encoded.text.len() + 1;
+        let binary_len: usize = encoded.attachments.iter().map(|a| a.len() + ws::header_len(a.len())).sum();
+        let mut frames = Vec::with_capacity(ws::header_len(text_len) + text_len + binary_len);
+        // The Engine.IO packet type stands before the Socket.IO packet in the same frame.
+        let mut text = String::with_capacity(text_len);
+        text.push('4');
+        text.push_str(&encoded.text);
+        ws::encode(Opcode::Text, text.as_bytes(), &mut frames);
+        let end = frames.len();
+        let mut attachments = Vec::with_capacity(encoded.attachments.len());
+        for attachment in &encoded.attachments {
+            ws::encode(Opcode::Binary, attachment, &mut frames);
+            attachments.push((frames.len() - attachment.len(), frames.len()));
+        }
+        Self {
+            first: ((end - text_len) as u8, end),
+            frames: frames.into(),
+            attachments,
+            record: OnceLock::new(),
+            kind,
+        }
+    }
+
+    /// The WebSocket frames, ready to be written.
+    pub(crate) fn frames(&self) -> &Bytes {
+        &self.frames
+    }
+
+    /// What it counts for in a queue.
+    pub(crate) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The records of a long-polling payload: the packet, then its attachments in base64, each behind a 0x1e.
+    pub(crate) fn record(&self) -> &str {
+        self.record.get_or_init(|| {
+            let (start, end) = self.first;
+            let mut record = String::from_utf8_lossy(&self.frames[usize::from(start)..end]).into_owned();
+            for &(start, end) in &self.attachments {
+                record.push(engine::SEPARATOR);
+                record.push('b');
+                STANDARD.encode_string(&self.frames[start..end], &mut record);
+            }
+            record
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_event_is_one_frame_and_one_record() {
+        let out = Outgoing::event("/", None, &["hi".into(), Value::Int(1)], Kind::Reliable).unwrap();
+        assert_eq!(out.frames()[..], *b"\x81\x0a42[\"hi\",1]");
+        assert_eq!(out.record(), "42[\"hi\",1]");
+    }
+
+    #[test]
+    fn a_binary_event_is_its_text_and_its_attachments_in_order() {
+        let args = ["b".into(), Value::Bin(Bytes::from_static(&[1, 2, 3])), Value::Bin(Bytes::from_static(&[4]))];
+        let out = Outgoing::event("/", None, &args, Kind::Reliable).unwrap();
+        assert!(out.frames().ends_with(b"\x82\x03\x01\x02\x03\x82\x01\x04"));
+        assert!(out.record().starts_with("452-[\"b\","));
+        assert!(out.record().ends_with("\u{1e}bAQID\u{1e}bBA=="));
+    }
+
+    #[test]
+    fn a_long_event_has_a_long_header() {
+        for len in [120, 125, 126, 65_535, 65_536, 70_000] {
+            let out = Outgoing::event("/", None, &["e".into(), "x".repeat(len).into()], Kind::Reliable).unwrap();
+            assert!(out.record().starts_with("42[\"e\",\"xx"), "{len}");
+            assert_eq!(out.record().len() + usize::from(out.first.0), out.frames().len());
+        }
+    }
+}

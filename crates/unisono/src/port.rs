@@ -1,0 +1,171 @@
+//! A namespace's way to the other nodes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use unisono_cluster::{Awaited, Broadcast, Broker, EncodeError, Expired, Extension, LinkState, Node, NodeStats, Received, Template};
+
+use crate::stats::Counters;
+use crate::turnstile::Turnstile;
+
+/// The node's conversation and the broker that carries it.
+pub(crate) struct Port {
+    broker: Arc<dyn Broker>,
+    /// A std mutex: held to classify or number one message, never across an await or a publish.
+    talk: Mutex<Talk>,
+    /// Messages in the order of their numbers, on their way to the broker. A broker may deliver within `publish`, so no lock may be
+    /// held there; the turnstile keeps the order instead.
+    outbox: Turnstile<Outbound>,
+    epoch: Instant,
+}
+
+struct Talk {
+    node: Node,
+    /// When our pending ordered messages were published, to measure how long they took.
+    published: HashMap<u64, Instant>,
+}
+
+struct Outbound {
+    channel: String,
+    payload: Bytes,
+    /// The message's number if its echo is awaited.
+    awaited: Option<u64>,
+}
+
+impl Port {
+    pub(crate) fn new(broker: Arc<dyn Broker>, node: Node, epoch: Instant) -> Self {
+        let talk = Mutex::new(Talk { node, published: HashMap::new() });
+        Self { broker, talk, outbox: Turnstile::default(), epoch }
+    }
+
+    fn talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
+    }
+
+    pub(crate) fn subscribe(&self) {
+        for subscription in self.talk().node.subscriptions() {
+            self.broker.subscribe(subscription);
+        }
+    }
+
+    pub(crate) fn state(&self) -> LinkState {
+        self.broker.state()
+    }
+
+    pub(crate) fn node_stats(&self) -> NodeStats {
+        self.talk().node.stats()
+    }
+
+    /// Publishes a broadcast that this node delivers by itself.
+    pub(crate) fn publish(&self, mut broadcast: Broadcast) -> Result<(), EncodeError> {
+        let mut talk = self.talk();
+        let (channel, payload) = talk.node.number(&mut broadcast)?;
+        self.send(talk, Outbound { channel, payload, awaited: None }, |_| {});
+        Ok(())
+    }
+
+    /// Publishes an ordered broadcast. `undone` gets it back if the broker does not take it: deliver it here.
+    pub(crate) fn publish_ordered(&self, mut broadcast: Broadcast, undone: impl Fn(Broadcast)) -> Result<(), EncodeError> {
+        let mut talk = self.talk();
+        broadcast.extension = Some(Extension { ordered: true, ..broadcast.extension.unwrap_or_default() });
+        let (channel, payload) = talk.node.number(&mut broadcast)?;
+        let seq = broadcast.extension.as_ref().map_or(0, |e| e.seq);
+        let awaited = Awaited::Broadcast(broadcast.clone());
+        if talk.node.expect_echo(seq, awaited, self.now_ms()).is_err() {
+            // The link is so slow that its echoes pile up: order among nodes is lost anyway, local members come first.
+            self.send(talk, Outbound { channel, payload, awaited: None }, |_| {});
+            undone(broadcast);
+            return Ok(());
+        }
+        talk.published.insert(seq, Instant::now());
+        self.send(talk, Outbound { channel, payload, awaited: Some(seq) }, |_| undone(broadcast.clone()));
+        Ok(())
+    }
+
+    /// Puts the message in line while its number is still the last, then lets go and publishes.
+    fn send(&self, talk: MutexGuard<'_, Talk>, outbound: Outbound, undone: impl Fn(u64)) {
+        let mut guard = Some(talk);
+        let taken = self.outbox.submit_under(outbound, || drop(guard.take()), |message: Outbound| {
+            let refused = self.broker.publish(&message.channel, message.payload).is_err();
+            if refused
+                && let Some(seq) = message.awaited
+                && self.cancel(seq)
+            {
+                undone(seq);
+            }
+        });
+        debug_assert!(taken, "publishing never waits long enough for the line to fill");
+    }
+
+    /// A number and an encoding for a commit script.
+    pub(crate) fn template(&self, broadcast: &mut Broadcast, revision_key: &str) -> Result<Template, EncodeError> {
+        let mut talk = self.talk();
+        let seq = talk.node.next_commit_seq();
+        broadcast.extension = Some(Extension { seq, ordered: true, ..broadcast.extension.take().unwrap_or_default() });
+        talk.node.encode_template(broadcast, revision_key)
+    }
+
+    pub(crate) fn expect(&self, template: Template) -> bool {
+        let mut talk = self.talk();
+        let seq = template.seq;
+        let expected = talk.node.expect_echo(seq, Awaited::Template(template), self.now_ms()).is_ok();
+        if expected {
+            talk.published.insert(seq, Instant::now());
+        }
+        expected
+    }
+
+    pub(crate) fn set_revision(&self, seq: u64, revision: u32) {
+        self.talk().node.set_revision(seq, revision);
+    }
+
+    pub(crate) fn cancel(&self, seq: u64) -> bool {
+        let mut talk = self.talk();
+        talk.published.remove(&seq);
+        talk.node.cancel_echo(seq)
+    }
+
+    pub(crate) fn publish_bytes(&self, channel: &str, payload: Bytes) -> bool {
+        self.broker.publish(channel, payload).is_ok()
+    }
+
+    /// What a message from the bus is to this node; `true` beside it if it is our own that came back.
+    pub(crate) fn receive(
+        &self,
+        channel: &str,
+        payload: &[u8],
+        has_room: &dyn Fn(&str) -> bool,
+        counters: &Counters,
+    ) -> (Received, bool) {
+        let mut talk = self.talk();
+        let now_ms = self.now_ms();
+        let received = talk.node.handle_message(channel, payload, has_room, now_ms);
+        let Received::Echo(broadcast) = received else { return (received, false) };
+        let seq = broadcast.extension.as_ref().map_or(0, |e| e.seq);
+        if let Some(published) = talk.published.remove(&seq) {
+            counters.lag.observe_us(published.elapsed().as_micros() as u64);
+        }
+        (Received::Deliver(broadcast), true)
+    }
+
+    /// Ordered messages whose echo is overdue; the link is told that it may be deaf.
+    pub(crate) fn overdue(&self) -> Vec<Expired> {
+        let mut talk = self.talk();
+        let now_ms = self.now_ms();
+        let expired = talk.node.handle_timeout(now_ms);
+        for one in &expired {
+            talk.published.remove(&one.seq);
+        }
+        drop(talk);
+        if !expired.is_empty() {
+            self.broker.suspect();
+        }
+        expired
+    }
+}

@@ -1,0 +1,99 @@
+//! How a transport ends: what is queued goes out, the peer is told, and the descriptor is closed within a bounded time.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+
+use unisono_proto::connection::CloseReason;
+use unisono_proto::engine;
+
+use super::{LINGER, Phase, Session, Wire, close_frame, scratch};
+use crate::outgoing::{Kind, Outgoing};
+
+impl Session {
+    pub(super) fn begin_finish(&mut self, reason: CloseReason) {
+        let deadline = self.server.now_ms() + LINGER.as_millis() as u64;
+        self.phase = Phase::Finishing { deadline };
+        match &mut self.wire {
+            // A peer that does not read would not read the farewell either.
+            Wire::WebSocket(socket) if socket.blocked => self.finished(),
+            Wire::WebSocket(socket) => {
+                let said = socket.hands.back().is_some_and(|last| last.kind() == Kind::Close);
+                if !said && reason != CloseReason::TransportClose {
+                    socket.hands.push_back(close_frame(None));
+                }
+            }
+            Wire::Polling(polling) => polling.refuse_post(),
+            Wire::Gone => self.finished(),
+        }
+    }
+
+    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) {
+        let done = match &mut self.wire {
+            Wire::WebSocket(socket) => {
+                let mut ignored = super::Written::default();
+                match socket.poll_write(cx, &mut ignored) {
+                    Poll::Pending => false,
+                    Poll::Ready(Err(_)) => true,
+                    // Our side is closed first (RFC 6455, section 7.1.1); unread input would turn the close into a reset,
+                    // which can destroy what the peer has not read yet.
+                    Poll::Ready(Ok(())) => match socket.poll_shutdown(cx) {
+                        Poll::Pending => false,
+                        Poll::Ready(Err(_)) => true,
+                        Poll::Ready(Ok(())) => scratch::with_scratch(|buffer| {
+                            loop {
+                                match socket.poll_read(cx, buffer) {
+                                    Poll::Pending => return false,
+                                    Poll::Ready(Ok(0) | Err(_)) => return true,
+                                    Poll::Ready(Ok(_)) => {}
+                                }
+                            }
+                        }),
+                    },
+                }
+            }
+            Wire::Polling(_) => self.say_goodbye(),
+            Wire::Gone => true,
+        };
+        if done {
+            self.finished();
+        }
+    }
+
+    /// Answers the waiting GET with what is left and a CLOSE. `false` while no GET waits.
+    fn say_goodbye(&self) -> bool {
+        let mut mail = self.conn.mailbox();
+        let mut queue = std::mem::take(&mut mail.queue);
+        let poll = mail.polling.as_mut().and_then(|polling| polling.poll.take());
+        match poll {
+            Some(poll) => {
+                drop(mail);
+                queue.push_back(Outgoing::control(&engine::Packet::Close));
+                // The client may have given up meanwhile.
+                let _ = poll.send(super::polling::payload(queue.iter()));
+                true
+            }
+            None => {
+                mail.queue = queue;
+                false
+            }
+        }
+    }
+
+    /// The transport is closed; the session is done when its handlers are.
+    pub(super) fn finished(&mut self) {
+        self.phase = Phase::Done;
+        self.leave_wire();
+        self.server.forget(self.conn.sid);
+        self.conn.mailbox().drop_queue();
+    }
+
+    pub(super) fn leave_wire(&mut self) {
+        match std::mem::replace(&mut self.wire, Wire::Gone) {
+            Wire::WebSocket(_) => self.server.counters.websocket.fetch_sub(1, Relaxed),
+            Wire::Polling(_) => self.server.counters.polling.fetch_sub(1, Relaxed),
+            Wire::Gone => return,
+        };
+        // A waiting GET or POST is answered by dropping its sender.
+        self.conn.mailbox().polling = None;
+    }
+}

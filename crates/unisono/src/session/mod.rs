@@ -1,0 +1,268 @@
+//! The task that owns a connection: the only one that reads and writes its transport, decides when it ends, and runs its handlers.
+//!
+//! It is one future, written by hand: what it holds is what an idle connection costs.
+
+mod finish;
+mod packets;
+mod polling;
+mod probe;
+mod scratch;
+mod slots;
+mod stream;
+mod websocket;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Sleep;
+use unisono_proto::connection::{CloseReason, Connection, Due};
+
+use crate::conn::Conn;
+use crate::outgoing::Outgoing;
+use crate::server::Server;
+use crate::stats::Refusal;
+use polling::Polling;
+pub(crate) use probe::{Candidate, probe};
+pub(crate) use stream::Stream;
+use slots::Slots;
+pub(crate) use websocket::WebSocket;
+use websocket::Written;
+
+/// One Engine.IO session at work.
+pub(crate) struct Session {
+    server: Arc<Server>,
+    conn: Arc<Conn>,
+    machine: Connection,
+    wire: Wire,
+    slots: Slots,
+    phase: Phase,
+    timer: Pin<Box<Sleep>>,
+    /// What `timer` is set to.
+    armed: u64,
+    /// Not reading, because handlers are behind.
+    held_back: bool,
+}
+
+enum Wire {
+    WebSocket(WebSocket),
+    Polling(Polling),
+    /// The transport is closed; handlers may still run.
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The last bytes are on their way, until this moment at most.
+    Finishing { deadline: u64 },
+    Done,
+}
+
+impl Session {
+    /// A session on an upgraded WebSocket.
+    pub(crate) fn websocket(server: Arc<Server>, conn: Arc<Conn>, socket: WebSocket) -> Self {
+        server.counters.websocket.fetch_add(1, Relaxed);
+        Self::new(server, conn, Wire::WebSocket(socket))
+    }
+
+    /// A session on long-polling.
+    pub(crate) fn polling(server: Arc<Server>, conn: Arc<Conn>) -> Self {
+        server.counters.polling.fetch_add(1, Relaxed);
+        Self::new(server, conn, Wire::Polling(Polling::default()))
+    }
+
+    fn new(server: Arc<Server>, conn: Arc<Conn>, wire: Wire) -> Self {
+        let machine = Connection::new(&server.config.connection, server.now_ms());
+        let armed = machine.next_deadline();
+        let timer = Box::pin(tokio::time::sleep_until(server.instant(armed)));
+        Self { server, conn, machine, wire, slots: Slots::default(), phase: Phase::Open, timer, armed, held_back: false }
+    }
+
+    /// Ends the session. The sockets leave their rooms at once; what was already queued still goes out if the transport works.
+    fn end(&mut self, reason: CloseReason) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        tracing::debug!(sid = %self.conn.sid, reason = reason.as_str(), "connection closed");
+        self.conn.close(reason);
+        self.slots.leave_all(reason);
+        self.begin_finish(reason);
+    }
+
+    /// Takes what others have left in the mailbox.
+    fn look(&mut self) {
+        let mut mail = self.conn.mailbox();
+        mail.look();
+        let closing = mail.closing;
+        let leaving = std::mem::take(&mut mail.leaving);
+        match &mut self.wire {
+            Wire::WebSocket(socket) => mail.take_queue(&mut socket.hands),
+            Wire::Polling(_) => {}
+            Wire::Gone => mail.drop_queue(),
+        }
+        drop(mail);
+        for leave in leaving {
+            self.leave(leave);
+        }
+        if let Some(reason) = closing {
+            self.end(reason);
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let next = match self.phase {
+                Phase::Open => self.machine.next_deadline(),
+                Phase::Finishing { deadline } => deadline,
+                Phase::Done => return,
+            };
+            if next < self.armed {
+                self.arm(next);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            let now = self.server.now_ms();
+            match self.phase {
+                Phase::Open => self.handle_due(now),
+                Phase::Finishing { deadline } if deadline <= now => self.finished(),
+                Phase::Finishing { .. } | Phase::Done => {}
+            }
+            let next = match self.phase {
+                Phase::Open => self.machine.next_deadline(),
+                Phase::Finishing { deadline } => deadline,
+                Phase::Done => return,
+            };
+            self.arm(next);
+        }
+    }
+
+    fn arm(&mut self, at: u64) {
+        self.armed = at;
+        let at = self.server.instant(at);
+        self.timer.as_mut().reset(at);
+    }
+
+    fn handle_due(&mut self, now: u64) {
+        match self.machine.handle_timeout(now) {
+            Due::Nothing => {}
+            Due::Ping => {
+                self.conn.push(self.server.ping.clone());
+            }
+            Due::Close(reason) => {
+                if reason == CloseReason::ForcedClose {
+                    self.server.counters.refuse(Refusal::ConnectTimeout);
+                }
+                self.end(reason);
+            }
+        }
+    }
+
+    /// Writes and reads as far as the transport goes. `true` when there may be more to do at once.
+    fn poll_wire(&mut self, cx: &mut Context<'_>) -> bool {
+        match (&mut self.wire, self.phase) {
+            (_, Phase::Done) | (Wire::Gone, _) => false,
+            (_, Phase::Finishing { .. }) => {
+                self.poll_finish(cx);
+                false
+            }
+            (Wire::WebSocket(_), Phase::Open) => {
+                self.poll_websocket_write(cx);
+                self.poll_websocket_read(cx)
+            }
+            (Wire::Polling(_), Phase::Open) => self.poll_polling(),
+        }
+    }
+
+    fn poll_websocket_write(&mut self, cx: &mut Context<'_>) {
+        let Wire::WebSocket(socket) = &mut self.wire else { return };
+        if socket.hands.is_empty() {
+            return;
+        }
+        let mut written = Written::default();
+        let result = socket.poll_write(cx, &mut written);
+        let blocked = socket.blocked;
+        let mut mail = self.conn.mailbox();
+        mail.written(written.messages, written.bytes);
+        mail.blocked = blocked;
+        drop(mail);
+        if let Poll::Ready(Err(_)) = result {
+            self.end(CloseReason::TransportError);
+        }
+    }
+
+    fn poll_websocket_read(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.slots.is_full() {
+            self.held_back = true;
+            return false;
+        }
+        if std::mem::take(&mut self.held_back) {
+            self.machine.handle_reading_resumed(self.server.now_ms());
+        }
+        let Wire::WebSocket(socket) = &mut self.wire else { return false };
+        if !socket.unread.is_empty() {
+            let mut unread = std::mem::take(&mut socket.unread);
+            self.decode(&mut unread);
+            return true;
+        }
+        scratch::with_scratch(|buffer| {
+            let Wire::WebSocket(socket) = &mut self.wire else { return false };
+            match socket.poll_read(cx, buffer) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0)) => self.end(CloseReason::TransportClose),
+                Poll::Ready(Ok(n)) => self.decode(&mut buffer[..n]),
+                Poll::Ready(Err(_)) => self.end(CloseReason::TransportError),
+            }
+            true
+        })
+    }
+}
+
+impl Future for Session {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            this.look();
+            this.poll_timer(cx);
+            let counters = this.server.counters.clone();
+            this.slots.poll(cx, &counters);
+            if this.poll_wire(cx) {
+                continue;
+            }
+            if this.phase == Phase::Done && this.slots.is_empty() {
+                return Poll::Ready(());
+            }
+            // A handler that caught up may have made room for reading.
+            if this.held_back && !this.slots.is_full() {
+                continue;
+            }
+            if this.conn.mailbox().sleep(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Also when the runtime stops: nobody may find a session without its task.
+        self.conn.close(CloseReason::ServerShuttingDown);
+        self.leave_wire();
+        self.server.forget(self.conn.sid);
+        self.slots.leave_all(CloseReason::ServerShuttingDown);
+    }
+}
+
+/// How long a closing transport may take to carry its last bytes. Longer only helps a peer that has stopped reading.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+
+/// A WebSocket CLOSE frame as a message.
+pub(super) fn close_frame(code: Option<u16>) -> Arc<Outgoing> {
+    Outgoing::close_frame(code)
+}

@@ -1,0 +1,119 @@
+//! What arrives: frames, packets, and what they ask for.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use unisono_proto::Value;
+use unisono_proto::connection::{CloseReason, Handled};
+use unisono_proto::engine;
+use unisono_proto::socket::Packet;
+use unisono_proto::ws::{CloseCode, Event};
+
+use super::{Phase, Session, Wire};
+use crate::conn::Leave;
+use crate::outgoing::Outgoing;
+use crate::socket::Socket;
+use crate::stats::Refusal;
+
+impl Session {
+    /// Decodes what was read. What the handlers have no room for is kept, undecoded.
+    pub(super) fn decode(&mut self, bytes: &mut [u8]) {
+        let mut input = bytes;
+        while self.phase == Phase::Open {
+            let Wire::WebSocket(socket) = &mut self.wire else { return };
+            if self.slots.is_full() {
+                socket.unread = input.to_vec();
+                self.held_back = true;
+                return;
+            }
+            match socket.decoder.next(&mut input) {
+                Ok(None) => return,
+                Ok(Some(event)) => self.handle_frame(event),
+                Err(error) => {
+                    let code = error.close_code().get();
+                    let refusal = if code == 1009 { Refusal::TooLarge } else { Refusal::Frame };
+                    self.server.counters.refuse(refusal);
+                    socket.hands.push_back(super::close_frame(Some(code)));
+                    self.end(CloseReason::TransportError);
+                }
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, event: Event<'_>) {
+        match event {
+            Event::Text(text) => match engine::decode(&text) {
+                Ok(packet) => self.handle_packet(packet),
+                Err(_) => self.refuse_packet(CloseReason::ParseError),
+            },
+            Event::Binary(bytes) => self.handle_packet(engine::Packet::Binary(bytes)),
+            Event::Ping(payload) => {
+                self.conn.push(Outgoing::pong(&payload));
+            }
+            Event::Pong(_) => {}
+            Event::Close(code) => {
+                if let Wire::WebSocket(socket) = &mut self.wire {
+                    socket.hands.push_back(super::close_frame(code.map(CloseCode::get)));
+                }
+                self.end(CloseReason::TransportClose);
+            }
+        }
+    }
+
+    pub(super) fn handle_packet(&mut self, packet: engine::Packet<'_>) {
+        match self.machine.handle_packet(packet, self.server.now_ms()) {
+            Ok(handled) => self.apply(handled),
+            Err(reason) => self.refuse_packet(reason),
+        }
+    }
+
+    pub(super) fn refuse_packet(&mut self, reason: CloseReason) {
+        self.server.counters.refuse(Refusal::Packet);
+        self.end(reason);
+    }
+
+    fn apply(&mut self, handled: Handled) {
+        match handled {
+            Handled::Nothing => {}
+            Handled::Connect { nsp, auth } => self.connect(nsp, auth),
+            Handled::Event { member, id, args } => {
+                self.server.counters.events_received.fetch_add(1, Relaxed);
+                self.slots.event(member, id, args);
+            }
+            Handled::Ack { member, id, args } => self.slots.ack(member, id, args),
+            Handled::Leave { member } => self.slots.leave(member, CloseReason::ClientNamespaceDisconnect),
+            Handled::Close => self.end(CloseReason::TransportClose),
+        }
+    }
+
+    fn connect(&mut self, nsp: String, auth: Option<Value>) {
+        if let Some(space) = self.server.space(&nsp) {
+            if let Some(member) = self.machine.accept(&nsp) {
+                let socket = Socket::attach(space, &self.conn, auth.unwrap_or(Value::Null));
+                self.slots.join(member, socket);
+            }
+            return;
+        }
+        self.server.counters.refuse(Refusal::Namespace);
+        if let Some(member) = self.machine.find(&nsp) {
+            self.machine.leave(member);
+        }
+        let data = Value::Map(vec![("message".into(), "Invalid namespace".into())]);
+        if let Ok(packet) = Outgoing::packet(&Packet::ConnectError { nsp, data }) {
+            self.conn.push(packet);
+        }
+    }
+
+    /// The application ends a socket: DISCONNECT, and the connection too if it asked for that.
+    pub(super) fn leave(&mut self, leave: Leave) {
+        if let Some((member, nsp)) = self.slots.member_of(leave.id) {
+            self.machine.leave(member);
+            if let Ok(packet) = Outgoing::packet(&Packet::Disconnect { nsp }) {
+                self.conn.push(packet);
+            }
+            self.slots.leave(member, CloseReason::ServerNamespaceDisconnect);
+        }
+        if leave.close {
+            self.conn.close(CloseReason::ForcedClose);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The WebSocket side of a session: frames out in one vectored write, frames in from a borrowed buffer.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::ReadBuf;
+use unisono_proto::ws;
+
+use super::stream::Stream;
+use crate::outgoing::Outgoing;
+
+/// Messages in one write. More do not make a system call noticeably cheaper per message, and the slices live on the stack.
+const MAX_SLICES: usize = 64;
+
+/// A WebSocket and what is on its way through it.
+#[derive(Debug)]
+pub(crate) struct WebSocket {
+    stream: Stream,
+    pub(crate) decoder: ws::Decoder,
+    /// Messages taken from the mailbox and not yet written.
+    pub(crate) hands: VecDeque<Arc<Outgoing>>,
+    /// Bytes of the first message in `hands` that are already written.
+    offset: usize,
+    /// Bytes read but not yet decoded, because the handlers are behind.
+    pub(crate) unread: Vec<u8>,
+    pub(crate) blocked: bool,
+}
+
+/// What a write has achieved.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl WebSocket {
+    pub(crate) fn new(stream: Stream, decoder: ws::Decoder, unread: Vec<u8>) -> Self {
+        Self { stream, decoder, hands: VecDeque::new(), offset: 0, unread, blocked: false }
+    }
+
+    /// Writes all of `hands`, as far as the kernel takes it.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, written: &mut Written) -> Poll<io::Result<()>> {
+        self.blocked = false;
+        while !self.hands.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let mut count = 0;
+            for (slice, message) in slices.iter_mut().zip(&self.hands) {
+                let skip = if count == 0 { self.offset } else { 0 };
+                *slice = IoSlice::new(&message.frames()[skip..]);
+                count += 1;
+            }
+            match self.stream.poll_write(cx, &slices[..count]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => self.advance(n, written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.blocked = true;
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.stream.poll_flush(cx)
+    }
+
+    fn advance(&mut self, mut n: usize, written: &mut Written) {
+        while let Some(message) = self.hands.front() {
+            let left = message.len() - self.offset;
+            if n < left {
+                self.offset += n;
+                return;
+            }
+            n -= left;
+            written.messages += 1;
+            written.bytes += message.len();
+            self.offset = 0;
+            self.hands.pop_front();
+        }
+        // A burst must not leave its queue's memory behind.
+        if self.hands.capacity() > MAX_SLICES {
+            self.hands = VecDeque::new();
+        }
+    }
+
+    /// Reads once into `buffer`; `Ok(0)` is the end of the stream.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(buffer);
+        match self.stream.poll_read(cx, &mut read) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(read.filled().len())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,285 @@
+//! A namespace at work on this node: who is in it, and the one line through which everything from other nodes is delivered.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use serde::Serialize;
+use unisono_cluster::rooms::{Rooms, Slot};
+use unisono_cluster::{Broadcast as Message, LinkState, Received};
+
+use crate::broadcast::Broadcast;
+use crate::conn::Conn;
+use crate::error::EmitError;
+use crate::namespace::{Handlers, NoteHandler, Parts};
+use crate::outgoing::{Kind, Outgoing};
+use crate::port::Port;
+use crate::prepared::Prepared;
+use crate::socket::{Socket, SocketInner};
+use crate::stats::{Counters, Refusal};
+use crate::turnstile::Turnstile;
+
+/// A handle to a namespace of the running server. Cheap to clone.
+#[derive(Clone)]
+pub struct Space(pub(crate) Arc<SpaceInner>);
+
+pub(crate) struct SpaceInner {
+    pub(crate) name: Arc<str>,
+    pub(crate) handlers: Handlers,
+    on_note: Option<NoteHandler>,
+    /// A std lock: read for the time of a fan-out, written for a join or a leave, never held across an await.
+    rooms: RwLock<Rooms<Resident>>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) port: Option<Port>,
+    line: Turnstile<Delivery>,
+}
+
+/// What a room knows of a member.
+#[derive(Clone)]
+struct Resident {
+    conn: Arc<Conn>,
+    socket: Arc<SocketInner>,
+}
+
+/// A message whose turn in the node's one order has come.
+struct Delivery {
+    message: Message,
+    from_self: bool,
+}
+
+/// What an ordered broadcast tells the nodes beside its event; see [`Namespace::on_note`](crate::Namespace::on_note).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    /// The revision of the state that the broadcast tells of.
+    pub revision: Option<u32>,
+    /// What the publisher wrote.
+    pub bytes: Bytes,
+    /// Whether this node published it.
+    pub from_self: bool,
+}
+
+impl SpaceInner {
+    pub(crate) fn new(parts: Parts, counters: Arc<Counters>, port: Option<Port>) -> Self {
+        Self {
+            name: parts.name.into(),
+            handlers: parts.handlers,
+            on_note: parts.on_note,
+            rooms: RwLock::default(),
+            counters,
+            port,
+            line: Turnstile::default(),
+        }
+    }
+
+    fn rooms(&self) -> RwLockReadGuard<'_, Rooms<Resident>> {
+        self.rooms.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rooms_mut(&self) -> RwLockWriteGuard<'_, Rooms<Resident>> {
+        self.rooms.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn enter(&self, socket: &Socket) -> Slot {
+        let resident = Resident { conn: socket.conn().clone(), socket: socket.0.clone() };
+        self.rooms_mut().insert(socket.id(), resident)
+    }
+
+    pub(crate) fn exit(&self, slot: Slot) {
+        // The member is dropped after the lock: its end may run code of its own.
+        let _resident = self.rooms_mut().remove(slot);
+    }
+
+    pub(crate) fn holds(&self, socket: &Socket) -> bool {
+        self.rooms().by_id(socket.id()).is_some_and(|resident| Arc::ptr_eq(&resident.socket, &socket.0))
+    }
+
+    pub(crate) fn join(&self, slot: Slot, room: &str) {
+        self.rooms_mut().join(slot, room);
+    }
+
+    pub(crate) fn leave(&self, slot: Slot, room: &str) {
+        self.rooms_mut().leave(slot, room);
+    }
+
+    pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<String> {
+        self.rooms().rooms_of(slot).map(str::to_owned).collect()
+    }
+
+    /// Sends a message to its members on this node.
+    pub(crate) fn deliver(&self, message: &Message) -> Result<(), EmitError> {
+        let kind = if message.flags.volatile { Kind::Volatile } else { Kind::Reliable };
+        let outgoing = Outgoing::event(&self.name, None, &message.args, kind)?;
+        let mut sent = 0;
+        self.rooms().select(&message.rooms, &message.except, |resident| {
+            sent += u64::from(resident.conn.push(outgoing.clone()));
+        });
+        self.counters.events_sent.fetch_add(sent, Relaxed);
+        Ok(())
+    }
+
+    /// Delivers a message in the node's one order.
+    pub(crate) fn deliver_in_order(&self, message: Message, from_self: bool) {
+        if !self.line.submit(Delivery { message, from_self }, |delivery| self.deliver_next(&delivery)) {
+            self.counters.refuse(Refusal::Bus);
+            tracing::error!(nsp = &*self.name, "deliveries pile up; a message is lost on this node");
+        }
+    }
+
+    fn deliver_next(&self, delivery: &Delivery) {
+        let extension = delivery.message.extension.as_ref().filter(|e| e.ordered);
+        if let Some(extension) = extension
+            && let (Some(on_note), Some(bytes)) = (&self.on_note, &extension.note)
+        {
+            on_note(&Note { revision: extension.revision, bytes: bytes.clone(), from_self: delivery.from_self });
+        }
+        if self.deliver(&delivery.message).is_err() {
+            // Somebody else's message, such as one with too many attachments.
+            self.counters.refuse(Refusal::Bus);
+        }
+    }
+
+    pub(crate) fn hold<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.line.hold(f, |delivery| self.deliver_next(&delivery))
+    }
+
+    /// A message from the bus.
+    pub(crate) fn receive(&self, channel: &str, payload: &[u8]) {
+        let Some(port) = &self.port else { return };
+        let has_room = |room: &str| self.rooms().has_room(room);
+        match port.receive(channel, payload, &has_room, &self.counters) {
+            (Received::Deliver(message), from_self) => self.deliver_in_order(message, from_self),
+            (Received::Undecodable(error), _) => {
+                self.counters.refuse(Refusal::Bus);
+                tracing::debug!(nsp = &*self.name, %error, bytes = payload.len(), "ignoring a message that cannot be decoded");
+            }
+            _ => {}
+        }
+    }
+
+    /// Delivers what did not come back in time.
+    pub(crate) fn deliver_overdue(&self) {
+        let Some(port) = &self.port else { return };
+        for expired in port.overdue() {
+            self.counters.echoes_missed.fetch_add(1, Relaxed);
+            if let Some(message) = expired.broadcast {
+                self.deliver_in_order(message, true);
+            }
+        }
+    }
+
+    /// Sends a message local first: to the members here at once, to the other nodes by the bus.
+    pub(crate) fn emit(&self, message: Message) -> Result<(), EmitError> {
+        self.deliver(&message)?;
+        match &self.port {
+            Some(port) if !message.flags.local => port.publish(message).map_err(|e| EmitError::Cluster(e.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a message in everybody's one order: here too it is delivered when it comes back from the bus.
+    pub(crate) fn emit_ordered(&self, mut message: Message) -> Result<(), EmitError> {
+        // Refused here rather than on the way back.
+        Outgoing::event(&self.name, None, &message.args, Kind::Reliable)?;
+        let cluster = |e: unisono_cluster::EncodeError| EmitError::Cluster(e.to_string());
+        match &self.port {
+            Some(port) if !message.flags.local && port.state().is_up() => {
+                port.publish_ordered(message, |message| self.deliver_in_order(message, true)).map_err(cluster)
+            }
+            port => {
+                message.extension.get_or_insert_default().ordered = true;
+                self.deliver_in_order(message.clone(), true);
+                match port {
+                    Some(port) if !message.flags.local => port.publish(message).map_err(cluster),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl Space {
+    /// The namespace's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Sockets in the namespace on this node.
+    pub fn local_len(&self) -> usize {
+        self.0.rooms().len()
+    }
+
+    /// Rooms with a member or a watcher on this node; the room of each socket's own id is not counted.
+    pub fn local_rooms(&self) -> usize {
+        self.0.rooms().room_count()
+    }
+
+    /// The socket of this id, if it is on this node.
+    pub fn local_socket(&self, id: &str) -> Option<Socket> {
+        self.0.rooms().by_id(id).map(|resident| Socket(resident.socket.clone()))
+    }
+
+    /// The ids of the members of `room` on this node.
+    pub fn local_members(&self, room: &str) -> Vec<String> {
+        self.0.rooms().local_sids(room).map(str::to_owned).collect()
+    }
+
+    /// A broadcast to everybody in the namespace, on all nodes, to be narrowed down.
+    pub fn broadcast(&self) -> Broadcast {
+        Broadcast::new(self.clone())
+    }
+
+    /// A broadcast to the members of `room`.
+    pub fn to(&self, room: &str) -> Broadcast {
+        self.broadcast().to(room)
+    }
+
+    /// A broadcast to everybody but the members of `room`.
+    pub fn except(&self, room: &str) -> Broadcast {
+        self.broadcast().except(room)
+    }
+
+    /// Emits to everybody in the namespace, on all nodes.
+    ///
+    /// # Errors
+    /// As [`Broadcast::emit`].
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
+        self.broadcast().emit(event, data)
+    }
+
+    /// Receives what is sent to `room` although nobody here is in it, so that its notes are seen. Counted: undo with
+    /// [`unwatch`](Self::unwatch).
+    pub fn watch(&self, room: &str) {
+        self.0.rooms_mut().watch(room);
+    }
+
+    /// Undoes one [`watch`](Self::watch).
+    pub fn unwatch(&self, room: &str) {
+        self.0.rooms_mut().unwatch(room);
+    }
+
+    /// Runs `f` while nothing from other nodes and nothing ordered is delivered in this namespace: what it reads, joins and emits is
+    /// one step in the order of deliveries. `f` must not wait, nor call this again.
+    pub fn conduct<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.0.hold(f)
+    }
+
+    /// Prepares an ordered broadcast that tells of a commit: the revision, decided by the store, is appended to `data` (a struct or
+    /// a map) under the key `revision`. `rooms` empty means everybody.
+    ///
+    /// # Errors
+    /// `data` is not a map, or the event cannot be encoded.
+    pub fn prepare<T: Serialize + ?Sized>(
+        &self,
+        rooms: &[&str],
+        event: &str,
+        data: &T,
+        note: Option<Bytes>,
+    ) -> Result<Prepared, EmitError> {
+        Prepared::new(self.clone(), rooms, event, data, note)
+    }
+
+    /// How the link to the other nodes is; [`LinkState::Local`] without a broker.
+    pub fn link_state(&self) -> LinkState {
+        self.0.port.as_ref().map_or(LinkState::Local, Port::state)
+    }
+}

@@ -1,0 +1,144 @@
+// Stock socket.io-client clients, steered over JSON lines. README.md lists the commands and events.
+
+import { io } from "socket.io-client";
+import { report, serve, withDeadline } from "./lines.js";
+
+/** Handshakes in flight at once while `open` opens many: enough to be quick, few enough not to be mistaken for an attack. */
+const OPENING_AT_ONCE = 50;
+
+/** name -> { socket, quiet, counts, answers } */
+const clients = new Map();
+
+function find({ client }) {
+  const found = clients.get(client);
+  if (!found) throw new Error(`no client named ${client}`);
+  return found;
+}
+
+function transportOf(socket) {
+  return socket.io.engine?.transport?.name ?? null;
+}
+
+function describe(name, socket) {
+  return { client: name, socket: socket.id ?? null, transport: transportOf(socket) };
+}
+
+function watch(name, entry) {
+  const { socket } = entry;
+  socket.io.on("open", () => {
+    socket.io.engine.once("upgrade", (transport) => report("upgrade", { client: name, transport: transport.name }));
+  });
+  socket.on("connect", () => report("connect", { ...describe(name, socket), recovered: socket.recovered }));
+  socket.on("connect_error", (error) =>
+    report("connect_error", { client: name, message: error.message, data: error.data ?? null, active: socket.active }));
+  socket.on("disconnect", (reason) => report("disconnect", { client: name, reason }));
+  socket.io.on("reconnect_attempt", (attempt) => report("reconnect_attempt", { client: name, attempt }));
+  socket.io.on("reconnect", (attempt) => report("reconnect", { client: name, attempt }));
+  socket.onAny((event, ...args) => {
+    entry.counts[event] = (entry.counts[event] ?? 0) + 1;
+    const acknowledge = typeof args.at(-1) === "function" ? args.pop() : null;
+    if (!entry.quiet) report("message", { client: name, name: event, args, ack: acknowledge !== null });
+    if (acknowledge && entry.answers.has(event)) acknowledge(...entry.answers.get(event));
+  });
+}
+
+function create(name, command) {
+  if (typeof name !== "string") throw new Error("open needs a client name");
+  if (clients.has(name)) throw new Error(`there is already a client named ${name}`);
+  const { url, namespace = "/", transports = ["websocket"], reconnection = true, options = {} } = command;
+  const settings = { transports, reconnection, forceNew: true, autoConnect: false };
+  if (command.auth !== undefined) settings.auth = command.auth;
+  if (command.query !== undefined) settings.query = command.query;
+  if (command.path !== undefined) settings.path = command.path;
+  if (command.headers !== undefined) settings.extraHeaders = command.headers;
+  const socket = io(new URL(namespace, url).href, { ...settings, ...options });
+  const entry = { socket, quiet: command.quiet === true, counts: {}, answers: new Map() };
+  clients.set(name, entry);
+  watch(name, entry);
+  return entry;
+}
+
+function connected(socket) {
+  return new Promise((resolve, reject) => {
+    socket.once("connect", resolve);
+    socket.once("connect_error", (error) => reject(error));
+  });
+}
+
+async function openOne(name, command) {
+  const { socket } = create(name, command);
+  if (command.wait === false) {
+    socket.connect();
+    return describe(name, socket);
+  }
+  const done = connected(socket);
+  socket.connect();
+  await withDeadline(done, command.timeout_ms ?? 5000, `${name} did not connect in time`);
+  return describe(name, socket);
+}
+
+async function open(command) {
+  if (command.count === undefined) return openOne(command.client, command);
+  const opened = [];
+  for (let first = 0; first < command.count; first += OPENING_AT_ONCE) {
+    const size = Math.min(OPENING_AT_ONCE, command.count - first);
+    const names = Array.from({ length: size }, (_, index) => `${command.client}-${first + index}`);
+    opened.push(...(await Promise.all(names.map((name) => openOne(name, command)))));
+  }
+  return opened;
+}
+
+function tcpSocket(socket) {
+  const tcp = socket.io.engine?.transport?.ws?._socket;
+  if (!tcp) throw new Error("only a connected websocket client can pause");
+  return tcp;
+}
+
+serve({
+  open,
+  emit(command) {
+    const { socket } = find(command);
+    const emitter = command.volatile ? socket.volatile : socket;
+    emitter.emit(command.event, ...(command.args ?? []));
+  },
+  emit_ack(command) {
+    const { socket } = find(command);
+    return new Promise((resolve, reject) => {
+      socket.timeout(command.timeout_ms ?? 5000).emit(command.event, ...(command.args ?? []), (error, ...args) =>
+        error ? reject(error) : resolve(args));
+    });
+  },
+  answer(command) {
+    find(command).answers.set(command.event, command.args ?? []);
+  },
+  status(command) {
+    const { socket } = find(command);
+    const { connected, active, recovered } = socket;
+    return { socket: socket.id ?? null, connected, active, recovered, transport: transportOf(socket), buffered: socket.sendBuffer.length };
+  },
+  counts: (command) => find(command).counts,
+  disconnect(command) {
+    find(command).socket.disconnect();
+  },
+  connect(command) {
+    find(command).socket.connect();
+  },
+  drop(command) {
+    const engine = find(command).socket.io.engine;
+    const tcp = engine?.transport?.ws?._socket;
+    if (tcp) tcp.destroy();
+    else engine?.close();
+  },
+  pause(command) {
+    tcpSocket(find(command).socket).pause();
+  },
+  resume(command) {
+    tcpSocket(find(command).socket).resume();
+  },
+  close(command) {
+    find(command).socket.disconnect();
+    clients.delete(command.client);
+  },
+  clients: () => [...clients.keys()],
+});
+report("ready");

@@ -1,0 +1,41 @@
+// Redis clients and adapters of a Node pod, for either client library.
+
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { Redis } from "ioredis";
+import { createClient } from "redis";
+
+function open(library, url, onError) {
+  if (library === "ioredis") return new Redis(url).on("error", onError);
+  if (library === "redis") return createClient({ url }).on("error", onError);
+  throw new Error(`REDIS_CLIENT must be ioredis or redis, not ${library}`);
+}
+
+/**
+ * Opens the two connections that an adapter needs.
+ * `subscriptionsConfirmed()` settles once Redis has answered every subscription issued so far: the replies of one
+ * connection come in order, so the answer to one more subscription comes last.
+ */
+export async function openRedis(env, onError) {
+  const library = env.REDIS_CLIENT ?? "ioredis";
+  const publisher = open(library, env.REDIS_URL, onError);
+  const subscriber = open(library, env.REDIS_URL, onError);
+  if (library === "redis") await Promise.all([publisher.connect(), subscriber.connect()]);
+
+  const key = env.REDIS_KEY ?? "socket.io";
+  const sharded = env.REDIS_ADAPTER === "sharded";
+  const adapter = sharded
+    ? createShardedAdapter(publisher, subscriber, { channelPrefix: key })
+    : createAdapter(publisher, subscriber, {
+        key,
+        requestsTimeout: Number(env.REQUESTS_TIMEOUT_MS ?? 5000),
+        publishOnSpecificResponseChannel: env.SPECIFIC_RESPONSES === "1",
+      });
+
+  async function subscriptionsConfirmed() {
+    // Outside every channel that an adapter uses.
+    const channel = `pod-ready-${process.pid}`;
+    await subscriber.subscribe(channel, () => {});
+    await subscriber.unsubscribe(channel);
+  }
+  return { adapter, subscriptionsConfirmed };
+}

@@ -1,0 +1,24 @@
+// The Node server of the benchmark: everybody in one room, `pub` is passed on to it as `msg`. Contract: README.md.
+
+import { createServer } from "node:http";
+import { createAdapter } from "@socket.io/redis-adapter";
+import { Redis } from "ioredis";
+import { Server } from "socket.io";
+
+const { PORT = "0", REDIS_URL } = process.env;
+const http = createServer();
+const io = new Server(http, { transports: ["websocket", "polling"], serveClient: false });
+
+let subscriber;
+if (REDIS_URL) {
+  subscriber = new Redis(REDIS_URL);
+  io.adapter(createAdapter(new Redis(REDIS_URL), subscriber));
+}
+io.on("connection", (socket) => {
+  socket.join("room");
+  socket.on("pub", (payload) => io.to("room").emit("msg", payload));
+});
+// The answer to one more subscription comes after those of the adapter's own.
+await subscriber?.subscribe(`bench-ready-${process.pid}`);
+// A burst of handshakes must queue, not be refused.
+http.listen({ port: Number(PORT), host: "127.0.0.1", backlog: 4096 }, () => console.log("up"));

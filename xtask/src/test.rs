@@ -1,0 +1,63 @@
+//! `cargo xtask test`: every test of the repository.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::step::{self, BUILD_DEADLINE, TEST_DEADLINE, step};
+use crate::{tools, workspace};
+
+/// Installs what is missing, then runs the tests, the examples in the documentation and the self-test of the JavaScript peers.
+/// `arguments` go to the test runner; with any, only the runner runs.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    step("redis-server", tools::ensure_redis)?;
+    let has_node = step("node packages", tools::ensure_node_packages)?;
+    if arguments.is_empty() && has_node {
+        step("peers against each other", peers)?;
+    }
+    if tools::has_nextest() {
+        step("tests", || nextest(arguments))?;
+    } else {
+        eprintln!(
+            "   cargo-nextest is not installed: using cargo test, which cannot stop a single test that hangs"
+        );
+        step("tests", || {
+            cargo_test(&["--workspace", "--lib", "--bins", "--tests"], arguments)
+        })?;
+    }
+    if arguments.is_empty() {
+        step("examples in the documentation", || {
+            cargo_test(&["--workspace", "--doc"], &[])
+        })?;
+    }
+    Ok(())
+}
+
+fn peers() -> Result<()> {
+    let folder = workspace::root().join("e2e");
+    step::run_quietly(
+        Command::new("npm").arg("test").current_dir(folder),
+        TEST_DEADLINE,
+    )
+}
+
+fn nextest(arguments: &[String]) -> Result<()> {
+    // Apart, so that the deadline of the tests is not spent on building.
+    step::run(
+        workspace::cargo().args(["nextest", "run", "--workspace", "--no-run"]),
+        BUILD_DEADLINE,
+    )?;
+    step::run(
+        workspace::cargo()
+            .args(["nextest", "run", "--workspace"])
+            .args(arguments),
+        TEST_DEADLINE,
+    )
+}
+
+fn cargo_test(kinds: &[&str], arguments: &[String]) -> Result<()> {
+    step::run(
+        workspace::cargo().arg("test").args(kinds).args(arguments),
+        BUILD_DEADLINE + TEST_DEADLINE,
+    )
+}
