@@ -58,6 +58,16 @@ pub(crate) fn run_quietly(command: &mut Command, deadline: Duration) -> Result<(
     Ok(())
 }
 
+/// Runs a command and gives what it printed, without what it said on stderr.
+pub(crate) fn output(command: &mut Command, deadline: Duration) -> Result<String> {
+    let printed = tempfile()?;
+    run(
+        command.stdin(Stdio::null()).stdout(printed.try_clone()?),
+        deadline,
+    )?;
+    read_from_start(printed)
+}
+
 /// Runs a command and gives its exit status; kills it, and everything it has started, at `deadline`.
 pub(crate) fn status(command: &mut Command, deadline: Duration) -> Result<ExitStatus> {
     let mut child = command

@@ -10,6 +10,11 @@ use super::{Happening, Kind, PATIENCE, Swarm};
 use crate::histogram::Histogram;
 use crate::process;
 
+/// Sequence number of what is published before the run, beyond those of any run.
+const INTRODUCTION: u64 = 999_999_999_999;
+/// How long to wait before publishing it again.
+const INTRODUCTION_INTERVAL: Duration = Duration::from_millis(100);
+
 /// One server, everybody in one room.
 pub struct Fanout {
     /// The server.
@@ -81,6 +86,7 @@ impl Cross {
         let mut swarm = Swarm::new()?;
         let publisher = swarm.connect(self.publish_at, 1, 1)?;
         let receiver = swarm.connect(self.receive_at, 1, 1)?[0];
+        introduce(&mut swarm, publisher[0], receiver)?;
         let mut race = Race::start(swarm, &publisher, Some(receiver), 1, self.payload)?;
         race.run_for(self.warm_up)?;
         race.reset();
@@ -107,6 +113,26 @@ impl Cross {
     fn cpu(&self) -> Result<Vec<u64>> {
         self.pids.iter().map(|pid| process::cpu_ns(*pid)).collect()
     }
+}
+
+/// Publishes until the receiver hears it: servers may listen before their bus does.
+fn introduce(swarm: &mut Swarm, publisher: usize, receiver: usize) -> Result<()> {
+    let started = Instant::now();
+    let mut happenings = Vec::new();
+    while started.elapsed() < PATIENCE {
+        swarm.publish(publisher, INTRODUCTION, "")?;
+        let sent = Instant::now();
+        while let Some(left) = INTRODUCTION_INTERVAL.checked_sub(sent.elapsed()) {
+            swarm.turn(left.max(Duration::from_millis(1)), &mut happenings)?;
+            if happenings
+                .drain(..)
+                .any(|happening| happening.client == receiver)
+            {
+                return Ok(());
+            }
+        }
+    }
+    bail!("no event crossed from one server to the other in {PATIENCE:?}")
 }
 
 /// One publish under way.
@@ -190,6 +216,8 @@ impl Race {
 
     fn take(&mut self, happening: &Happening) -> Result<()> {
         let sequence = match happening.kind {
+            // One more of the introductions.
+            Kind::Message(INTRODUCTION) => return Ok(()),
             Kind::Message(sequence) => sequence,
             Kind::Closed => bail!(
                 "the server closed client {} during the run",

@@ -213,7 +213,7 @@ impl Swarm {
                     client: index,
                     at,
                     kind,
-                })
+                });
             });
         if !alive {
             happenings.push(Happening {

@@ -32,7 +32,7 @@ pub trait Broker: Send + Sync + 'static {
     /// Who gets the messages. Called once, before anything else; later calls are ignored.
     fn attach(&self, inbox: Arc<dyn Inbox>);
 
-    /// Asks for messages. Idempotent; remembered, and re-issued after every reconnect. Takes effect soon, in the order of the calls.
+    /// Asks for messages. Idempotent; remembered, and re-issued after every reconnect. Takes effect soon.
     fn subscribe(&self, subscription: Subscription);
 
     /// Ends a subscription; messages already on their way may still arrive.
@@ -121,13 +121,17 @@ impl fmt::Display for LinkState {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// Our caller's misuse: larger than [`MAX_BUS_MESSAGE_BYTES`].
-    #[error("message of {bytes} bytes exceeds the bus limit of {MAX_BUS_MESSAGE_BYTES}: send less, or a reference to it")]
+    #[error(
+        "message of {bytes} bytes exceeds the bus limit of {MAX_BUS_MESSAGE_BYTES}: send less, or a reference to it"
+    )]
     TooLarge {
         /// Size of the refused payload.
         bytes: usize,
     },
     /// The link is away or slow and its buffer is full.
-    #[error("the publish buffer is full because the link to other nodes is away or slow: local delivery is unaffected")]
+    #[error(
+        "the publish buffer is full because the link to other nodes is away or slow: local delivery is unaffected"
+    )]
     BufferFull,
     /// [`Broker::close`] was called.
     #[error("the broker is closed")]
@@ -169,7 +173,9 @@ pub struct LinkStats {
 /// [`PublishError::TooLarge`].
 pub fn check_size(payload: &[u8]) -> Result<(), PublishError> {
     if payload.len() > MAX_BUS_MESSAGE_BYTES {
-        return Err(PublishError::TooLarge { bytes: payload.len() });
+        return Err(PublishError::TooLarge {
+            bytes: payload.len(),
+        });
     }
     Ok(())
 }

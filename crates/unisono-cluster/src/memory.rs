@@ -71,9 +71,14 @@ impl MemoryBus {
     pub fn broker(&self) -> MemoryBroker {
         let endpoint = Arc::new(Endpoint::default());
         let mut state = lock(&self.shared.state);
-        state.endpoints.retain(|endpoint| endpoint.strong_count() > 0);
+        state
+            .endpoints
+            .retain(|endpoint| endpoint.strong_count() > 0);
         state.endpoints.push(Arc::downgrade(&endpoint));
-        MemoryBroker { bus: self.clone(), endpoint }
+        MemoryBroker {
+            bus: self.clone(),
+            endpoint,
+        }
     }
 
     /// Puts a message in its place in the total order, then delivers until the queue is empty unless somebody is at it already.
@@ -83,8 +88,14 @@ impl MemoryBus {
             return Err(PublishError::BufferFull);
         }
         let to = state.endpoints.iter().filter_map(Weak::upgrade);
-        let to = to.flat_map(|endpoint| std::iter::repeat_n(endpoint.clone(), endpoint.matching(channel))).collect();
-        state.queue.push_back(Delivery { channel: Arc::from(channel), payload, to });
+        let to = to
+            .flat_map(|endpoint| std::iter::repeat_n(endpoint.clone(), endpoint.matching(channel)))
+            .collect();
+        state.queue.push_back(Delivery {
+            channel: Arc::from(channel),
+            payload,
+            to,
+        });
         let nobody_at_it = !std::mem::replace(&mut state.delivering, true);
         drop(state);
         if nobody_at_it {
@@ -126,17 +137,24 @@ impl MemoryBus {
 impl Endpoint {
     fn matching(&self, channel: &str) -> usize {
         let book = lock(&self.book);
-        let hits = book.subscriptions.iter().filter(|subscription| match subscription {
-            Subscription::Channel(name) => name == channel,
-            Subscription::Pattern(pattern) => glob::matches(pattern, channel),
-        });
+        let hits = book
+            .subscriptions
+            .iter()
+            .filter(|subscription| match subscription {
+                Subscription::Channel(name) => name == channel,
+                Subscription::Pattern(pattern) => glob::matches(pattern, channel),
+            });
         hits.count()
     }
 
     fn deliver(&self, channel: &str, payload: &Bytes) {
         let inbox = {
             let book = lock(&self.book);
-            if book.closed { None } else { book.inbox.clone() }
+            if book.closed {
+                None
+            } else {
+                book.inbox.clone()
+            }
         };
         if let Some(inbox) = inbox {
             self.received.fetch_add(1, Ordering::Relaxed);
@@ -187,7 +205,11 @@ impl Broker for MemoryBroker {
     }
 
     fn state(&self) -> LinkState {
-        if lock(&self.endpoint.book).closed { LinkState::Down } else { LinkState::Local }
+        if lock(&self.endpoint.book).closed {
+            LinkState::Down
+        } else {
+            LinkState::Local
+        }
     }
 
     /// Nothing to heal: a message that did not come back is still in the queue of this process.
@@ -216,4 +238,3 @@ impl Broker for MemoryBroker {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-

@@ -116,7 +116,10 @@ impl Node {
 
     /// What to subscribe to.
     pub fn subscriptions(&self) -> Vec<Subscription> {
-        Subscriptions::new(&self.prefix, &self.nsp).iter().cloned().collect()
+        Subscriptions::new(&self.prefix, &self.nsp)
+            .iter()
+            .cloned()
+            .collect()
     }
 
     /// Counters since the start.
@@ -148,7 +151,10 @@ impl Node {
     /// See [`EncodeError`].
     pub fn encode(&self, broadcast: &Broadcast) -> Result<(String, Bytes), EncodeError> {
         let payload = classic::encode(&self.uid, &self.nsp, broadcast)?;
-        Ok((classic::channel(&self.prefix, &self.nsp, &broadcast.rooms), payload))
+        Ok((
+            classic::channel(&self.prefix, &self.nsp, &broadcast.rooms),
+            payload,
+        ))
     }
 
     /// Gives a broadcast the next number and encodes it. One that cannot be encoded takes no number, so that peers miss none.
@@ -166,7 +172,11 @@ impl Node {
     ///
     /// # Errors
     /// See [`EncodeError`].
-    pub fn encode_template(&self, broadcast: &Broadcast, revision_key: &str) -> Result<Template, EncodeError> {
+    pub fn encode_template(
+        &self,
+        broadcast: &Broadcast,
+        revision_key: &str,
+    ) -> Result<Template, EncodeError> {
         classic::encode_template(&self.prefix, &self.uid, &self.nsp, broadcast, revision_key)
     }
 
@@ -194,7 +204,12 @@ impl Node {
     ///
     /// # Errors
     /// [`TooManyEchoes`] when too many are pending: do not publish, tell the emitter.
-    pub fn expect_echo(&mut self, seq: u64, awaited: Awaited, now_ms: u64) -> Result<(), TooManyEchoes> {
+    pub fn expect_echo(
+        &mut self,
+        seq: u64,
+        awaited: Awaited,
+        now_ms: u64,
+    ) -> Result<(), TooManyEchoes> {
         self.echoes.expect(seq, awaited, now_ms)
     }
 
@@ -221,7 +236,13 @@ impl Node {
         expired
     }
 
-    fn classify(&mut self, channel: &str, payload: &[u8], has_room: &dyn Fn(&str) -> bool, now_ms: u64) -> Received {
+    fn classify(
+        &mut self,
+        channel: &str,
+        payload: &[u8],
+        has_room: &dyn Fn(&str) -> bool,
+        now_ms: u64,
+    ) -> Received {
         let target = classic::target_of_channel(&self.prefix, &self.nsp, channel);
         if target == Target::Foreign {
             return Received::Foreign;
@@ -255,7 +276,9 @@ impl Node {
 
     /// Ours: delivered when it was published, unless it is an ordered one that is still awaited.
     fn own(&mut self, payload: &[u8], seq: Option<u64>) -> Received {
-        let Some(awaited) = seq.and_then(|seq| self.echoes.take(seq)) else { return Received::Own };
+        let Some(awaited) = seq.and_then(|seq| self.echoes.take(seq)) else {
+            return Received::Own;
+        };
         let broadcast = match awaited {
             Awaited::Broadcast(broadcast) => Ok(broadcast),
             // Only what came back knows its revision.
@@ -276,4 +299,3 @@ impl Node {
         }
     }
 }
-

@@ -75,7 +75,12 @@ impl<M: Clone> Default for Rooms<M> {
 impl<M: Clone> Rooms<M> {
     /// Nobody, nowhere; allocates nothing.
     pub fn new() -> Self {
-        Self { members: Slab::new(), by_id: HashMap::new(), rooms: Slab::new(), by_name: HashMap::new() }
+        Self {
+            members: Slab::new(),
+            by_id: HashMap::new(),
+            rooms: Slab::new(),
+            by_name: HashMap::new(),
+        }
     }
 
     /// Number of members.
@@ -97,7 +102,12 @@ impl<M: Clone> Rooms<M> {
     pub fn insert(&mut self, id: &str, member: M) -> Slot {
         let id: Arc<str> = Arc::from(id);
         let generation = self.members.next_generation();
-        let index = self.members.insert(Member { id: id.clone(), handle: member, generation, memberships: Vec::new() });
+        let index = self.members.insert(Member {
+            id: id.clone(),
+            handle: member,
+            generation,
+            memberships: Vec::new(),
+        });
         let slot = Slot { index, generation };
         self.by_id.insert(id, slot);
         slot
@@ -106,7 +116,11 @@ impl<M: Clone> Rooms<M> {
     /// Removes a member from every room and from here; gives its handle back, or `None` when it was gone already.
     pub fn remove(&mut self, slot: Slot) -> Option<M> {
         self.member(slot)?;
-        while let Some(last) = self.members.get(slot.index).and_then(|member| member.memberships.len().checked_sub(1)) {
+        while let Some(last) = self
+            .members
+            .get(slot.index)
+            .and_then(|member| member.memberships.len().checked_sub(1))
+        {
             self.detach(slot.index, last);
         }
         let member = self.members.remove(slot.index)?;
@@ -121,7 +135,9 @@ impl<M: Clone> Rooms<M> {
     ///
     /// Joining twice, joining one's own id and joining after removal change nothing and give false.
     pub fn join(&mut self, slot: Slot, room: &str) -> bool {
-        let Some(member) = self.member(slot) else { return false };
+        let Some(member) = self.member(slot) else {
+            return false;
+        };
         if &*member.id == room {
             return false;
         }
@@ -131,7 +147,11 @@ impl<M: Clone> Rooms<M> {
         if self.find_membership(slot.index, room).is_some() {
             return false;
         }
-        let (Some(member), Some(occupied)) = (self.members.get_mut(slot.index), self.rooms.get_mut(room)) else { return false };
+        let (Some(member), Some(occupied)) =
+            (self.members.get_mut(slot.index), self.rooms.get_mut(room))
+        else {
+            return false;
+        };
         let position = occupied.occupants.len() as u32;
         let membership = member.memberships.len() as u32;
         if member.memberships.is_empty() {
@@ -139,7 +159,11 @@ impl<M: Clone> Rooms<M> {
             member.memberships.reserve_exact(1);
         }
         member.memberships.push(Membership { room, position });
-        occupied.occupants.push(Occupant { handle, member: slot.index, membership });
+        occupied.occupants.push(Occupant {
+            handle,
+            member: slot.index,
+            membership,
+        });
         !existed
     }
 
@@ -150,8 +174,12 @@ impl<M: Clone> Rooms<M> {
         if self.member(slot).is_none() {
             return false;
         }
-        let Some(&index) = self.by_name.get(room) else { return false };
-        let Some(membership) = self.find_membership(slot.index, index) else { return false };
+        let Some(&index) = self.by_name.get(room) else {
+            return false;
+        };
+        let Some(membership) = self.find_membership(slot.index, index) else {
+            return false;
+        };
         self.detach(slot.index, membership);
         !self.has_room(room)
     }
@@ -159,7 +187,10 @@ impl<M: Clone> Rooms<M> {
     /// The rooms of a member: its own id first, then the joined ones in no particular order. Empty after removal.
     pub fn rooms_of(&self, slot: Slot) -> impl Iterator<Item = &str> {
         self.member(slot).into_iter().flat_map(|member| {
-            let joined = member.memberships.iter().filter_map(|membership| self.rooms.get(membership.room));
+            let joined = member
+                .memberships
+                .iter()
+                .filter_map(|membership| self.rooms.get(membership.room));
             std::iter::once(&*member.id).chain(joined.map(|room| &*room.name))
         })
     }
@@ -168,7 +199,10 @@ impl<M: Clone> Rooms<M> {
     pub fn is_in(&self, slot: Slot, room: &str) -> bool {
         self.member(slot).is_some_and(|member| {
             &*member.id == room
-                || self.by_name.get(room).is_some_and(|&index| self.find_membership(slot.index, index).is_some())
+                || self
+                    .by_name
+                    .get(room)
+                    .is_some_and(|&index| self.find_membership(slot.index, index).is_some())
         })
     }
 
@@ -190,8 +224,12 @@ impl<M: Clone> Rooms<M> {
 
     /// Undoes one [`Rooms::watch`]. True when the room is no longer known here.
     pub fn unwatch(&mut self, room: &str) -> bool {
-        let Some(&index) = self.by_name.get(room) else { return false };
-        let Some(watched) = self.rooms.get_mut(index) else { return false };
+        let Some(&index) = self.by_name.get(room) else {
+            return false;
+        };
+        let Some(watched) = self.rooms.get_mut(index) else {
+            return false;
+        };
         watched.watchers = watched.watchers.saturating_sub(1);
         self.drop_room_if_unused(index);
         !self.has_room(room)
@@ -199,15 +237,26 @@ impl<M: Clone> Rooms<M> {
 
     /// The handle of the member with that id.
     pub fn by_id(&self, id: &str) -> Option<&M> {
-        self.by_id.get(id).and_then(|slot| self.members.get(slot.index)).map(|member| &member.handle)
+        self.by_id
+            .get(id)
+            .and_then(|slot| self.members.get(slot.index))
+            .map(|member| &member.handle)
     }
 
     /// The ids of the members in a room (the member of that id included), in no particular order.
     pub fn local_sids(&self, room: &str) -> impl Iterator<Item = &str> {
-        let own = self.by_id.get(room).and_then(|slot| self.members.get(slot.index));
-        let joined = self.by_name.get(room).and_then(|&index| self.rooms.get(index));
+        let own = self
+            .by_id
+            .get(room)
+            .and_then(|slot| self.members.get(slot.index));
+        let joined = self
+            .by_name
+            .get(room)
+            .and_then(|&index| self.rooms.get(index));
         let joined = joined.into_iter().flat_map(|room| &room.occupants);
-        own.into_iter().chain(joined.filter_map(|occupant| self.members.get(occupant.member))).map(|member| &*member.id)
+        own.into_iter()
+            .chain(joined.filter_map(|occupant| self.members.get(occupant.member)))
+            .map(|member| &*member.id)
     }
 
     /// The names of all rooms here, implicit ones excluded, in no particular order.
@@ -215,8 +264,18 @@ impl<M: Clone> Rooms<M> {
         self.by_name.keys().map(|name| &**name)
     }
 
+    /// How many entries the tables could hold without growing: a measure of kept memory, zero when everybody has left.
+    pub fn memory_capacity(&self) -> usize {
+        self.members.capacity()
+            + self.rooms.capacity()
+            + self.by_id.capacity()
+            + self.by_name.capacity()
+    }
+
     fn member(&self, slot: Slot) -> Option<&Member<M>> {
-        self.members.get(slot.index).filter(|member| member.generation == slot.generation)
+        self.members
+            .get(slot.index)
+            .filter(|member| member.generation == slot.generation)
     }
 
     fn room_or_create(&mut self, name: &str) -> u32 {
@@ -224,7 +283,11 @@ impl<M: Clone> Rooms<M> {
             return index;
         }
         let name: Arc<str> = Arc::from(name);
-        let index = self.rooms.insert(Room { name: name.clone(), occupants: Vec::new(), watchers: 0 });
+        let index = self.rooms.insert(Room {
+            name: name.clone(),
+            occupants: Vec::new(),
+            watchers: 0,
+        });
         self.by_name.insert(name, index);
         index
     }
@@ -234,15 +297,26 @@ impl<M: Clone> Rooms<M> {
         let memberships = &self.members.get(member)?.memberships;
         let occupants = &self.rooms.get(room)?.occupants;
         if memberships.len() <= occupants.len() {
-            memberships.iter().position(|membership| membership.room == room)
+            memberships
+                .iter()
+                .position(|membership| membership.room == room)
         } else {
-            occupants.iter().find(|occupant| occupant.member == member).map(|occupant| occupant.membership as usize)
+            occupants
+                .iter()
+                .find(|occupant| occupant.member == member)
+                .map(|occupant| occupant.membership as usize)
         }
     }
 
     /// Removes one membership at both ends and repairs the two links that `swap_remove` moved.
     fn detach(&mut self, member: u32, membership: usize) {
-        let Some(memberships) = self.members.get_mut(member).map(|member| &mut member.memberships) else { return };
+        let Some(memberships) = self
+            .members
+            .get_mut(member)
+            .map(|member| &mut member.memberships)
+        else {
+            return;
+        };
         let Membership { room, position } = memberships.swap_remove(membership);
         shrink_vec(memberships);
         if let Some(moved) = memberships.get(membership)
@@ -250,7 +324,9 @@ impl<M: Clone> Rooms<M> {
         {
             room.occupants[moved.position as usize].membership = membership as u32;
         }
-        let Some(left) = self.rooms.get_mut(room) else { return };
+        let Some(left) = self.rooms.get_mut(room) else {
+            return;
+        };
         left.occupants.swap_remove(position as usize);
         shrink_vec(&mut left.occupants);
         if let Some(moved) = left.occupants.get(position as usize)
@@ -262,7 +338,10 @@ impl<M: Clone> Rooms<M> {
     }
 
     fn drop_room_if_unused(&mut self, index: u32) {
-        let unused = self.rooms.get(index).is_some_and(|room| room.occupants.is_empty() && room.watchers == 0);
+        let unused = self
+            .rooms
+            .get(index)
+            .is_some_and(|room| room.occupants.is_empty() && room.watchers == 0);
         if unused && let Some(room) = self.rooms.remove(index) {
             self.by_name.remove(&room.name);
             shrink_map(&mut self.by_name);
@@ -291,4 +370,3 @@ fn shrink_map<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
         map.shrink_to(map.len() * 2);
     }
 }
-

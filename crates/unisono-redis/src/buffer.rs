@@ -54,15 +54,31 @@ pub(crate) struct Level {
 
 impl Buffer {
     pub(crate) fn new(max_bytes: usize, max_messages: usize, max_age_ms: u64) -> Self {
-        Self { queue: Mutex::default(), max_bytes, max_messages, max_age_ms, added: Notify::new() }
+        Self {
+            queue: Mutex::default(),
+            max_bytes,
+            max_messages,
+            max_age_ms,
+            added: Notify::new(),
+        }
     }
 
     /// Adds at the end. A message larger than the whole buffer is accepted when nothing else waits.
-    pub(crate) fn push(&self, channel: &str, payload: Bytes, now_ms: u64) -> Result<(), PublishError> {
-        let message = Outgoing { channel: channel.into(), payload, queued_ms: now_ms };
+    pub(crate) fn push(
+        &self,
+        channel: &str,
+        payload: Bytes,
+        now_ms: u64,
+    ) -> Result<(), PublishError> {
+        let message = Outgoing {
+            channel: channel.into(),
+            payload,
+            queued_ms: now_ms,
+        };
         let mut queue = self.lock();
         queue.expire(now_ms, self.max_age_ms);
-        let full = queue.messages.len() >= self.max_messages || queue.bytes + message.size() > self.max_bytes;
+        let full = queue.messages.len() >= self.max_messages
+            || queue.bytes + message.size() > self.max_bytes;
         if full && !queue.messages.is_empty() {
             return Err(PublishError::BufferFull);
         }
@@ -81,7 +97,9 @@ impl Buffer {
         let mut bytes = 0;
         while let Some(message) = queue.messages.front() {
             bytes += message.size();
-            if !batch.is_empty() && (batch.len() >= PUBLISH_BATCH_MESSAGES || bytes > PUBLISH_BATCH_BYTES) {
+            if !batch.is_empty()
+                && (batch.len() >= PUBLISH_BATCH_MESSAGES || bytes > PUBLISH_BATCH_BYTES)
+            {
                 break;
             }
             batch.extend(queue.pop());
@@ -131,7 +149,11 @@ impl Queue {
     }
 
     fn expire(&mut self, now_ms: u64, max_age_ms: u64) {
-        while self.messages.front().is_some_and(|message| now_ms.saturating_sub(message.queued_ms) > max_age_ms) {
+        while self
+            .messages
+            .front()
+            .is_some_and(|message| now_ms.saturating_sub(message.queued_ms) > max_age_ms)
+        {
             self.pop();
             self.expired += 1;
         }
@@ -154,10 +176,18 @@ mod tests {
         }
         let first = buffer.next_batch(0);
         assert_eq!(first.len(), PUBLISH_BATCH_MESSAGES);
-        assert!(first.iter().enumerate().all(|(index, message)| *message.channel == index.to_string()));
+        assert!(
+            first
+                .iter()
+                .enumerate()
+                .all(|(index, message)| *message.channel == index.to_string())
+        );
         assert_eq!(buffer.next_batch(0).len(), 1);
         assert!(buffer.next_batch(0).is_empty());
-        assert_eq!(buffer.push("big", payload(2 * PUBLISH_BATCH_BYTES), 0), Ok(()));
+        assert_eq!(
+            buffer.push("big", payload(2 * PUBLISH_BATCH_BYTES), 0),
+            Ok(())
+        );
         assert_eq!(buffer.push("small", payload(1), 0), Ok(()));
         assert_eq!(buffer.next_batch(0).len(), 1, "a large one goes alone");
     }
@@ -165,14 +195,32 @@ mod tests {
     #[test]
     fn refuses_beyond_its_limits() {
         let buffer = Buffer::new(100, 3, 1_000);
-        assert_eq!(buffer.push("c", payload(1_000), 0), Ok(()), "one message always fits");
-        assert_eq!(buffer.push("c", payload(1), 0), Err(PublishError::BufferFull));
+        assert_eq!(
+            buffer.push("c", payload(1_000), 0),
+            Ok(()),
+            "one message always fits"
+        );
+        assert_eq!(
+            buffer.push("c", payload(1), 0),
+            Err(PublishError::BufferFull)
+        );
         buffer.next_batch(0);
         for _ in 0..3 {
             assert_eq!(buffer.push("c", payload(1), 0), Ok(()));
         }
-        assert_eq!(buffer.push("c", payload(1), 0), Err(PublishError::BufferFull));
-        assert_eq!(buffer.level(), Level { bytes: 6, messages: 3, in_flight: 1, expired: 0 });
+        assert_eq!(
+            buffer.push("c", payload(1), 0),
+            Err(PublishError::BufferFull)
+        );
+        assert_eq!(
+            buffer.level(),
+            Level {
+                bytes: 6,
+                messages: 3,
+                in_flight: 1,
+                expired: 0
+            }
+        );
     }
 
     #[test]
@@ -181,7 +229,21 @@ mod tests {
         assert_eq!(buffer.push("old", payload(1), 0), Ok(()));
         assert_eq!(buffer.push("new", payload(1), 900), Ok(()));
         let batch = buffer.next_batch(1_001);
-        assert_eq!(batch.iter().map(|message| &*message.channel).collect::<Vec<_>>(), ["new"]);
-        assert_eq!(buffer.level(), Level { bytes: 0, messages: 0, in_flight: 1, expired: 1 });
+        assert_eq!(
+            batch
+                .iter()
+                .map(|message| &*message.channel)
+                .collect::<Vec<_>>(),
+            ["new"]
+        );
+        assert_eq!(
+            buffer.level(),
+            Level {
+                bytes: 0,
+                messages: 0,
+                in_flight: 1,
+                expired: 1
+            }
+        );
     }
 }

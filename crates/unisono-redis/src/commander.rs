@@ -44,19 +44,27 @@ impl CommandError {
 
     /// True when the command may have been executed all the same.
     pub fn is_outcome_unknown(&self) -> bool {
-        matches!(self.kind, CommandErrorKind::Timeout | CommandErrorKind::Disconnected)
+        matches!(
+            self.kind,
+            CommandErrorKind::Timeout | CommandErrorKind::Disconnected
+        )
     }
 
     /// The error code of Redis (`WRONGTYPE`, `NOPERM`, or what a script returned), when it refused.
     pub fn code(&self) -> Option<&str> {
-        self.source.as_ref().filter(|_| self.kind == CommandErrorKind::Refused)?.code()
+        self.source
+            .as_ref()
+            .filter(|_| self.kind == CommandErrorKind::Refused)?
+            .code()
     }
 
     fn text(&self) -> &'static str {
         match self.kind {
             CommandErrorKind::Unavailable => "redis is not available now, nothing was sent",
             CommandErrorKind::Timeout => "redis did not reply in time, the outcome is unknown",
-            CommandErrorKind::Disconnected => "the connection to redis broke, the outcome is unknown",
+            CommandErrorKind::Disconnected => {
+                "the connection to redis broke, the outcome is unknown"
+            }
             CommandErrorKind::Refused => "redis refused the command",
         }
     }
@@ -71,7 +79,12 @@ impl Commander {
     ///
     /// # Errors
     /// See [`CommandErrorKind`]. Fails at once when the link is not up.
-    pub async fn eval(&self, script: &Script, keys: &[&str], args: &[&[u8]]) -> Result<Value, CommandError> {
+    pub async fn eval(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<Value, CommandError> {
         let mut connections = self.connections()?;
         let mut invocation = script.prepare_invoke();
         for key in keys {
@@ -81,7 +94,11 @@ impl Commander {
             invocation.arg(*arg);
         }
         let generation = connections.generation;
-        let reply = timeout(REPLY_DEADLINE, invocation.invoke_async(&mut connections.commander)).await;
+        let reply = timeout(
+            REPLY_DEADLINE,
+            invocation.invoke_async(&mut connections.commander),
+        )
+        .await;
         self.outcome(reply.ok(), generation)
     }
 
@@ -92,7 +109,11 @@ impl Commander {
     pub async fn query(&self, command: &Cmd) -> Result<Value, CommandError> {
         let mut connections = self.connections()?;
         let generation = connections.generation;
-        let reply = timeout(REPLY_DEADLINE, command.query_async(&mut connections.commander)).await;
+        let reply = timeout(
+            REPLY_DEADLINE,
+            command.query_async(&mut connections.commander),
+        )
+        .await;
         self.outcome(reply.ok(), generation)
     }
 
@@ -103,17 +124,27 @@ impl Commander {
 
     fn connections(&self) -> Result<Connections, CommandError> {
         let current = self.link.connections.borrow().clone();
-        current
-            .filter(|_| self.is_available())
-            .ok_or(CommandError { kind: CommandErrorKind::Unavailable, source: None })
+        current.filter(|_| self.is_available()).ok_or(CommandError {
+            kind: CommandErrorKind::Unavailable,
+            source: None,
+        })
     }
 
     /// `None` is a reply that did not come in time.
-    fn outcome(&self, reply: Option<Result<Value, RedisError>>, generation: u64) -> Result<Value, CommandError> {
+    fn outcome(
+        &self,
+        reply: Option<Result<Value, RedisError>>,
+        generation: u64,
+    ) -> Result<Value, CommandError> {
         let error = match reply {
             Some(Ok(value)) => return Ok(value),
             Some(Err(error)) => error,
-            None => return Err(CommandError { kind: CommandErrorKind::Timeout, source: None }),
+            None => {
+                return Err(CommandError {
+                    kind: CommandErrorKind::Timeout,
+                    source: None,
+                });
+            }
         };
         let kind = if error.is_timeout() {
             CommandErrorKind::Timeout
@@ -123,6 +154,9 @@ impl Commander {
         } else {
             CommandErrorKind::Refused
         };
-        Err(CommandError { kind, source: Some(error) })
+        Err(CommandError {
+            kind,
+            source: Some(error),
+        })
     }
 }

@@ -25,13 +25,19 @@ pub enum ConfigError {
     #[error("the Redis URL must start with redis:// or rediss:// (TLS)")]
     Scheme,
     /// A sentinel URL.
-    #[error("redis+sentinel:// is not supported by this version yet: give the redis:// URL of the master's service")]
+    #[error(
+        "redis+sentinel:// is not supported by this version yet: give the redis:// URL of the master's service"
+    )]
     Sentinel,
     /// Several URLs, as for a Redis Cluster.
-    #[error("several comma-separated Redis URLs (Redis Cluster) are not supported by this version yet: give one redis:// URL")]
+    #[error(
+        "several comma-separated Redis URLs (Redis Cluster) are not supported by this version yet: give one redis:// URL"
+    )]
     Cluster,
     /// Not a valid URL.
-    #[error("the Redis URL {redacted_url} is not valid: expected redis://[user:password@]host[:port][/database]")]
+    #[error(
+        "the Redis URL {redacted_url} is not valid: expected redis://[user:password@]host[:port][/database]"
+    )]
     Invalid {
         /// The URL without user and password.
         redacted_url: String,
@@ -58,10 +64,17 @@ impl RedisConfig {
         let Ok(connection) = url.into_connection_info() else {
             return Err(ConfigError::Invalid { redacted_url });
         };
-        let settings = connection.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
+        let settings = connection
+            .redis_settings()
+            .clone()
+            .set_protocol(redis::ProtocolVersion::RESP3);
         let tcp = TcpSettings::default().set_nodelay(true);
         Ok(Self {
-            connection: Redacted(connection.set_redis_settings(settings).set_tcp_settings(tcp)),
+            connection: Redacted(
+                connection
+                    .set_redis_settings(settings)
+                    .set_tcp_settings(tcp),
+            ),
             redacted_url,
             client_name: "unisono".to_owned(),
             buffer_bytes: PUBLISH_BUFFER_BYTES,
@@ -73,7 +86,10 @@ impl RedisConfig {
     /// How `CLIENT LIST` names this process; characters that Redis refuses are replaced by `-`. Default `unisono`.
     #[must_use]
     pub fn client_name(mut self, name: &str) -> Self {
-        self.client_name = name.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).collect();
+        self.client_name = name
+            .chars()
+            .map(|c| if c.is_ascii_graphic() { c } else { '-' })
+            .collect();
         self
     }
 
@@ -91,13 +107,17 @@ impl RedisConfig {
 }
 
 fn is_sentinel(url: &str) -> bool {
-    url.starts_with("redis+sentinel://") || url.starts_with("rediss+sentinel://") || url.starts_with("redis-sentinel://")
+    url.starts_with("redis+sentinel://")
+        || url.starts_with("rediss+sentinel://")
+        || url.starts_with("redis-sentinel://")
 }
 
 /// The URL with everything between its scheme and its last `@` replaced by `***`: whatever a password contains, it does not show.
 pub fn redact_url(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => format!("{}://***{}", &url[..scheme], &url[at..]),
+        (Some(scheme), Some(at)) if at > scheme => {
+            format!("{}://***{}", &url[..scheme], &url[at..])
+        }
         (None, Some(at)) => format!("***{}", &url[at..]),
         _ => url.to_owned(),
     }
@@ -121,20 +141,44 @@ mod tests {
     fn urls_are_checked_early() {
         let check = |url: &str, expected: Result<&str, ConfigError>| {
             let config = RedisConfig::parse(url);
-            assert_eq!(config.as_ref().map(RedisConfig::redacted_url).map_err(Clone::clone), expected, "{url}");
+            assert_eq!(
+                config
+                    .as_ref()
+                    .map(RedisConfig::redacted_url)
+                    .map_err(Clone::clone),
+                expected,
+                "{url}"
+            );
         };
         check("redis://localhost:6379", Ok("redis://localhost:6379"));
-        check(" redis://redis-service.default.svc.cluster.local:6379 ", Ok("redis://redis-service.default.svc.cluster.local:6379"));
-        check("rediss://user:secret@host:6380/2", Ok("rediss://***@host:6380/2"));
+        check(
+            " redis://redis-service.default.svc.cluster.local:6379 ",
+            Ok("redis://redis-service.default.svc.cluster.local:6379"),
+        );
+        check(
+            "rediss://user:secret@host:6380/2",
+            Ok("rediss://***@host:6380/2"),
+        );
         check("redis://:se,cr,et@host", Ok("redis://***@host"));
         check("localhost:6379", Err(ConfigError::Scheme));
         check("http://localhost", Err(ConfigError::Scheme));
         check("", Err(ConfigError::Scheme));
-        check("redis+sentinel://a:26379,b:26379/mymaster", Err(ConfigError::Sentinel));
+        check(
+            "redis+sentinel://a:26379,b:26379/mymaster",
+            Err(ConfigError::Sentinel),
+        );
         check("redis://a:6379,redis://b:6379", Err(ConfigError::Cluster));
-        let invalid = |redacted: &str| ConfigError::Invalid { redacted_url: redacted.to_owned() };
-        check("redis://user:secret@host:port", Err(invalid("redis://***@host:port")));
-        check("redis://host/notanumber", Err(invalid("redis://host/notanumber")));
+        let invalid = |redacted: &str| ConfigError::Invalid {
+            redacted_url: redacted.to_owned(),
+        };
+        check(
+            "redis://user:secret@host:port",
+            Err(invalid("redis://***@host:port")),
+        );
+        check(
+            "redis://host/notanumber",
+            Err(invalid("redis://host/notanumber")),
+        );
     }
 
     #[test]
@@ -143,7 +187,10 @@ mod tests {
         check("redis://host", "redis://host");
         check("redis://secret@host", "redis://***@host");
         check("redis://:s/e@c#r?e:t@host/1", "redis://***@host/1");
-        check("redis://a:secret@one,redis://b:secret@two", "redis://***@two");
+        check(
+            "redis://a:secret@one,redis://b:secret@two",
+            "redis://***@two",
+        );
         check("user:secret@host", "***@host");
         let config = RedisConfig::parse("redis://user:secret@host").expect("valid");
         assert!(!format!("{config:?}").contains("secret"));

@@ -93,7 +93,9 @@ impl Link {
 
     pub(crate) fn change_subscriptions(&self, change: impl FnOnce(&mut BTreeSet<Subscription>)) {
         change(&mut lock(&self.wanted));
-        self.signals.subscriptions_changed.store(true, Ordering::Release);
+        self.signals
+            .subscriptions_changed
+            .store(true, Ordering::Release);
         self.signals.wake.notify_one();
     }
 
@@ -107,7 +109,9 @@ impl Link {
         if let Some(error) = error {
             self.note_error(error.to_string());
         }
-        self.signals.lost_generation.fetch_max(generation, Ordering::AcqRel);
+        self.signals
+            .lost_generation
+            .fetch_max(generation, Ordering::AcqRel);
         self.signals.wake.notify_one();
     }
 

@@ -41,7 +41,10 @@ async fn send(
 ) {
     let mut pipeline = redis::pipe();
     for message in batch {
-        pipeline.cmd("PUBLISH").arg(&*message.channel).arg(&message.payload[..]);
+        pipeline
+            .cmd("PUBLISH")
+            .arg(&*message.channel)
+            .arg(&message.payload[..]);
     }
     let counters = &link.counters;
     let replies = tokio::select! {
@@ -54,15 +57,28 @@ async fn send(
     };
     match replies {
         Ok(replies) => {
-            let errors: Vec<_> = replies.iter().filter(|reply| matches!(reply, Value::ServerError(_))).collect();
+            let errors: Vec<_> = replies
+                .iter()
+                .filter(|reply| matches!(reply, Value::ServerError(_)))
+                .collect();
             if let Some(Value::ServerError(error)) = errors.first() {
-                tracing::warn!(code = error.code(), refused = errors.len(), "redis refused to publish");
+                tracing::warn!(
+                    code = error.code(),
+                    refused = errors.len(),
+                    "redis refused to publish"
+                );
             }
-            counters.refused.fetch_add(errors.len() as u64, Ordering::Relaxed);
-            counters.published.fetch_add((batch.len() - errors.len()) as u64, Ordering::Relaxed);
+            counters
+                .refused
+                .fetch_add(errors.len() as u64, Ordering::Relaxed);
+            counters
+                .published
+                .fetch_add((batch.len() - errors.len()) as u64, Ordering::Relaxed);
         }
         Err(error) => {
-            counters.unconfirmed.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            counters
+                .unconfirmed
+                .fetch_add(batch.len() as u64, Ordering::Relaxed);
             if error.is_timeout() {
                 link.suspect();
             } else {

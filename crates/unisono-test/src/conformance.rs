@@ -10,9 +10,9 @@ use std::sync::Arc;
 use unisono_cluster::Broker;
 
 pub use clauses::{
-    any_bytes_and_names, close_is_final, echo_reaches_the_publisher, inbox_is_told_the_state, nothing_from_before,
-    one_publisher_keeps_its_order, oversize_is_refused, patterns_and_literals, publishing_from_an_inbox, total_order_is_shared,
-    unsubscribing_ends_delivery,
+    any_bytes_and_names, close_is_final, echo_reaches_the_publisher, inbox_is_told_the_state,
+    nothing_from_before, one_publisher_keeps_its_order, oversize_is_refused, patterns_and_literals,
+    publishing_from_an_inbox, total_order_is_shared, unsubscribing_ends_delivery,
 };
 pub use cluster::{Cluster, FENCE};
 

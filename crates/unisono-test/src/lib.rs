@@ -3,12 +3,14 @@
 //! Not published, and used from tests only: failures panic with a sentence that says what was awaited.
 
 pub mod conformance;
+mod conversation;
 mod node_peer;
 mod recorder;
 mod redis_server;
 mod resp;
 mod wait;
 
+pub use conversation::Conversation;
 pub use node_peer::NodePeer;
 pub use recorder::Recorder;
 pub use redis_server::RedisServer;

@@ -40,7 +40,9 @@ impl Recorder {
     pub fn texts(&self, channel: &str) -> Vec<String> {
         let messages = self.messages();
         let on_channel = messages.iter().filter(|(name, _)| name == channel);
-        on_channel.map(|(_, payload)| String::from_utf8_lossy(payload).into_owned()).collect()
+        on_channel
+            .map(|(_, payload)| String::from_utf8_lossy(payload).into_owned())
+            .collect()
     }
 
     /// The states told, in order.
@@ -60,7 +62,10 @@ impl Recorder {
     pub async fn await_text(&self, channel: &str, text: &str) {
         let what = format!("{text:?} arrives on {channel:?}");
         await_until(&what, ARRIVAL_LIMIT, || {
-            self.log().messages.iter().any(|(name, payload)| name == channel && payload == text.as_bytes())
+            self.log()
+                .messages
+                .iter()
+                .any(|(name, payload)| name == channel && payload == text.as_bytes())
         })
         .await;
     }
@@ -71,7 +76,10 @@ impl Recorder {
     /// When it does not come.
     pub async fn await_state(&self, state: LinkState) {
         let what = format!("the link is {state}");
-        await_until(&what, ARRIVAL_LIMIT, || self.log().states.last() == Some(&state)).await;
+        await_until(&what, ARRIVAL_LIMIT, || {
+            self.log().states.last() == Some(&state)
+        })
+        .await;
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {

@@ -33,7 +33,10 @@ pub struct RedisServer {
 impl RedisServer {
     /// Whether `redis-server` is installed.
     pub fn available() -> bool {
-        let version = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
+        let version = Command::new("redis-server")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status();
         version.is_ok_and(|status| status.success())
     }
 
@@ -50,10 +53,18 @@ impl RedisServer {
     /// # Panics
     /// When `redis-server` is not installed or does not start.
     pub fn start_with(options: &[&str]) -> Self {
-        assert!(Self::available(), "redis-server is not installed: run the tests with `cargo xtask test`, which installs it");
+        assert!(
+            Self::available(),
+            "redis-server is not installed: run the tests with `cargo xtask test`, which installs it"
+        );
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         for _ in 0..START_ATTEMPTS {
-            let mut server = Self { child: None, port: free_port(), directory: own_directory(), options: options.clone() };
+            let mut server = Self {
+                child: None,
+                port: free_port(),
+                directory: own_directory(),
+                options: options.clone(),
+            };
             if server.try_launch() {
                 return server;
             }
@@ -66,8 +77,16 @@ impl RedisServer {
     /// # Panics
     /// When `redis-server` is not installed.
     pub fn stopped() -> Self {
-        assert!(Self::available(), "redis-server is not installed: run the tests with `cargo xtask test`, which installs it");
-        Self { child: None, port: free_port(), directory: own_directory(), options: Vec::new() }
+        assert!(
+            Self::available(),
+            "redis-server is not installed: run the tests with `cargo xtask test`, which installs it"
+        );
+        Self {
+            child: None,
+            port: free_port(),
+            directory: own_directory(),
+            options: Vec::new(),
+        }
     }
 
     /// `redis://127.0.0.1:<port>`
@@ -97,7 +116,11 @@ impl RedisServer {
     /// When it does not start, for example because somebody took its port.
     pub fn restart(&mut self) {
         self.kill9();
-        assert!(self.try_launch(), "redis-server did not start again on port {}", self.port);
+        assert!(
+            self.try_launch(),
+            "redis-server did not start again on port {}",
+            self.port
+        );
     }
 
     /// Suspends it (`SIGSTOP`): connections stay open, nothing is answered.
@@ -131,13 +154,35 @@ impl RedisServer {
     /// False when it ended instead of answering.
     fn try_launch(&mut self) -> bool {
         let mut command = Command::new("redis-server");
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--loglevel", "warning"]);
-        command.arg("--dir").arg(&self.directory).args(&self.options);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let child = self.child.insert(child.expect("redis-server can be executed"));
+        command.args([
+            "--port",
+            &self.port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--loglevel",
+            "warning",
+        ]);
+        command
+            .arg("--dir")
+            .arg(&self.directory)
+            .args(&self.options);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = self
+            .child
+            .insert(child.expect("redis-server can be executed"));
         let start = Instant::now();
         loop {
-            if child.try_wait().expect("our own child can be waited for").is_some() {
+            if child
+                .try_wait()
+                .expect("our own child can be waited for")
+                .is_some()
+            {
                 self.child = None;
                 return false;
             }
@@ -148,7 +193,10 @@ impl RedisServer {
             if answers {
                 return true;
             }
-            assert!(start.elapsed() < START_LIMIT, "redis-server did not answer within {START_LIMIT:?}");
+            assert!(
+                start.elapsed() < START_LIMIT,
+                "redis-server did not answer within {START_LIMIT:?}"
+            );
             sleep(Duration::from_millis(5));
         }
     }
@@ -168,7 +216,8 @@ impl Drop for RedisServer {
 fn own_directory() -> PathBuf {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let directory = std::env::temp_dir().join(format!("unisono-redis-{}-{number}", std::process::id()));
+    let directory =
+        std::env::temp_dir().join(format!("unisono-redis-{}-{number}", std::process::id()));
     fs::create_dir_all(&directory).expect("the temporary directory is writable");
     directory
 }

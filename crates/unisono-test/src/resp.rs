@@ -1,11 +1,15 @@
 //! Just enough of the Redis protocol to run one command from a test.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Sends one command on a connection of its own; the reply as text, or the error reply.
-pub(crate) fn command(address: SocketAddr, words: &[&str], limit: Duration) -> Result<String, String> {
+pub(crate) fn command(
+    address: SocketAddr,
+    words: &[&str],
+    limit: Duration,
+) -> Result<String, String> {
     let run = || -> std::io::Result<Result<String, String>> {
         let mut stream = TcpStream::connect_timeout(&address, limit)?;
         stream.set_read_timeout(Some(limit))?;
@@ -23,7 +27,9 @@ fn reply(stream: &mut impl BufRead) -> std::io::Result<Result<String, String>> {
     let mut line = String::new();
     stream.read_line(&mut line)?;
     let line = line.trim_end();
-    let (kind, rest) = line.split_at_checked(1).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let (kind, rest) = line
+        .split_at_checked(1)
+        .ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let count = rest.parse::<i64>().unwrap_or(-1);
     Ok(match kind {
         "-" => Err(rest.to_owned()),

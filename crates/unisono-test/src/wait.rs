@@ -13,7 +13,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub async fn await_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < limit, "waited {limit:?} in vain until {what}");
+        assert!(
+            start.elapsed() < limit,
+            "waited {limit:?} in vain until {what}"
+        );
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -23,6 +26,10 @@ pub async fn await_until(what: &str, limit: Duration, mut condition: impl FnMut(
 /// # Panics
 /// When the machine has none.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port on the loopback interface");
-    listener.local_addr().expect("a bound listener has an address").port()
+    let listener =
+        TcpListener::bind("127.0.0.1:0").expect("there is a free port on the loopback interface");
+    listener
+        .local_addr()
+        .expect("a bound listener has an address")
+        .port()
 }

@@ -19,7 +19,7 @@ use crate::session::{
 
 /// Most sessions one socket is in. There is no event for leaving one, so a page that is never
 /// reloaded collects them; beyond this the socket leaves the one it joined first.
-pub const MAX_SESSIONS_PER_SOCKET: usize = 16;
+const MAX_SESSIONS_PER_SOCKET: usize = 16;
 /// How often a change that depends on who is the DJ is tried when others change that at the
 /// same moment. Each failure means that somebody else became the DJ.
 const GUARDED_ATTEMPTS: usize = 4;

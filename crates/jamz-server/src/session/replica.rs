@@ -103,11 +103,7 @@ impl Replica {
 
     /// What this pod wrote after its load comes back: from here on its clients know.
     fn finish_load_with(&mut self, revision: u32, full: &SessionState) -> Applied {
-        let written = SessionState {
-            revision,
-            ..full.clone()
-        };
-        if self.finish_load(written) {
+        if self.finish_load(full.clone().at_revision(revision)) {
             Applied::Changed
         } else {
             Applied::OutOfStep
@@ -174,9 +170,135 @@ impl Replica {
         if self.dirty && !self.state.merged(full).same_parts(full) {
             return Applied::OutOfStep;
         }
-        self.state = full.clone();
-        self.state.revision = revision;
+        self.state = full.clone().at_revision(revision);
         self.dirty = false;
         Applied::Changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Guard, Part, Register, SessionId};
+
+    fn state(revision: u32, at: u64, json: &str) -> SessionState {
+        let mut state = SessionState::default().at_revision(revision);
+        let json = json.to_owned();
+        state.put(Part::Controller, Register { at, json });
+        state
+    }
+
+    fn set(now_ms: u64, json: &str) -> Content {
+        Content::Changed {
+            now_ms,
+            set: vec![(Part::Controller, json.to_owned())],
+        }
+    }
+
+    fn change(now_ms: u64, json: &str) -> Change {
+        Change {
+            session: SessionId::Default,
+            guard: None,
+            set: vec![(Part::Controller, json.to_owned())],
+            now_ms,
+            known_revision: 0,
+        }
+    }
+
+    /// A replica that was read at revision 5.
+    fn replica() -> Replica {
+        let mut replica = Replica::default();
+        replica.begin_load();
+        assert!(replica.finish_load(state(5, 10, "a")));
+        replica
+    }
+
+    #[test]
+    fn notes_on_a_replica_that_is_current() {
+        let check = |revision: u32, content: Content, applied: Applied, after: SessionState| {
+            let mut replica = replica();
+            assert_eq!(replica.note(revision, &content, false), applied);
+            assert_eq!(replica.state(), &after);
+        };
+        check(6, set(11, "b"), Applied::Changed, state(6, 11, "b"));
+        check(6, set(3, "b"), Applied::Changed, state(6, 11, "b"));
+        check(5, set(11, "b"), Applied::Stale, state(5, 10, "a"));
+        check(7, set(11, "b"), Applied::OutOfStep, state(5, 10, "a"));
+        let full = |at, json| Content::Full(state(1, at, json));
+        check(9, full(20, "b"), Applied::Changed, state(9, 20, "b"));
+        check(5, full(10, "a"), Applied::Stale, state(5, 10, "a"));
+        check(4, full(20, "b"), Applied::OutOfStep, state(5, 10, "a"));
+    }
+
+    #[test]
+    fn notes_that_come_during_a_load_are_applied_after_it() {
+        let check = |notes: &[u32], complete: bool, revision: u32| {
+            let mut replica = replica();
+            replica.begin_load();
+            for revision in notes {
+                let note = replica.note(*revision, &set(20, "n"), false);
+                assert_eq!(note, Applied::Buffered);
+            }
+            assert_eq!(replica.finish_load(state(8, 12, "l")), complete);
+            assert_eq!(replica.state().revision, revision);
+        };
+        check(&[], true, 8);
+        check(&[6, 7, 8], true, 8);
+        check(&[7, 8, 9, 10], true, 10);
+        check(&[9, 11], false, 9);
+    }
+
+    #[test]
+    fn more_notes_than_are_kept_mean_another_load() {
+        let mut replica = replica();
+        replica.begin_load();
+        for revision in 6..8 + MAX_BUFFERED_NOTES as u32 {
+            replica.note(revision, &set(20, "n"), false);
+        }
+        assert!(!replica.finish_load(state(5, 10, "a")));
+    }
+
+    #[test]
+    fn a_local_change_makes_the_replica_dirty_until_its_state_is_stored() {
+        let mut replica = replica();
+        let revision = replica.begin_local(&change(30, "mine")).unwrap();
+        assert_eq!(replica.state(), &state(5, 10, "a"), "not before clients hear of it");
+        assert_eq!(replica.note(revision, &set(30, "mine"), true), Applied::Changed);
+        assert_eq!(replica.state(), &state(6, 30, "mine"));
+        assert!(replica.is_dirty());
+        assert!(!replica.finish_local(revision), "it is done once");
+
+        assert_eq!(replica.note(7, &set(31, "theirs"), false), Applied::OutOfStep);
+        let theirs = Content::Full(state(0, 20, "theirs"));
+        assert_eq!(replica.note(9, &theirs, false), Applied::OutOfStep);
+        assert!(replica.is_dirty());
+
+        replica.begin_load();
+        let written = Content::Full(state(0, 30, "mine"));
+        assert_eq!(replica.note(10, &written, true), Applied::Changed);
+        assert!(!replica.is_dirty() && !replica.is_loading());
+        assert_eq!(replica.state(), &state(10, 30, "mine"));
+    }
+
+    #[test]
+    fn a_later_change_of_another_pod_replaces_a_local_one() {
+        let mut replica = replica();
+        let revision = replica.begin_local(&change(30, "mine")).unwrap();
+        replica.finish_local(revision);
+        let theirs = Content::Full(state(0, 40, "theirs"));
+        assert_eq!(replica.note(12, &theirs, false), Applied::Changed);
+        assert_eq!(replica.state(), &state(12, 40, "theirs"));
+        assert!(!replica.is_dirty());
+    }
+
+    #[test]
+    fn a_local_change_whose_guard_fails_is_not_begun() {
+        let mut replica = replica();
+        let mut change = change(30, "mine");
+        change.guard = Some(Guard {
+            part: Part::Controller,
+            equals: Some("b".to_owned()),
+        });
+        assert_eq!(replica.begin_local(&change), None);
     }
 }

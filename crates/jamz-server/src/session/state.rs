@@ -88,6 +88,12 @@ impl SessionState {
         *slot = Some(Register { at, json });
     }
 
+    /// The same parts at another revision.
+    #[must_use]
+    pub fn at_revision(self, revision: u32) -> Self {
+        Self { revision, ..self }
+    }
+
     /// Whether both have the same parts, whatever their revisions.
     pub fn same_parts(&self, other: &Self) -> bool {
         self.parts == other.parts

@@ -67,10 +67,8 @@ impl Sessions {
         if merged.same_parts(&stored) && local.revision <= stored.revision {
             return Ok(self.adopt(entry, &local, stored));
         }
-        let next = SessionState {
-            revision: merged.revision.saturating_add(1),
-            ..merged
-        };
+        let revision = merged.revision.saturating_add(1);
+        let next = merged.at_revision(revision);
         let messages = self.recovery_messages(entry, &stored, &next);
         let expectations: Vec<_> = messages.iter().map(Prepared::expect).collect();
         let replaced = self

@@ -26,9 +26,15 @@ pub enum Target<'a> {
 
 /// Reads the name of a channel on which a message of namespace `nsp` arrived.
 pub fn target_of_channel<'a>(prefix: &str, nsp: &str, channel: &'a str) -> Target<'a> {
-    let rest = channel.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('#'));
-    let rest = rest.and_then(|rest| rest.strip_prefix(nsp)).and_then(|rest| rest.strip_prefix('#'));
-    let Some(rest) = rest else { return Target::Foreign };
+    let rest = channel
+        .strip_prefix(prefix)
+        .and_then(|rest| rest.strip_prefix('#'));
+    let rest = rest
+        .and_then(|rest| rest.strip_prefix(nsp))
+        .and_then(|rest| rest.strip_prefix('#'));
+    let Some(rest) = rest else {
+        return Target::Foreign;
+    };
     let mut room = rest.chars();
     room.next_back();
     match room.as_str() {
@@ -48,7 +54,9 @@ impl Subscriptions {
     /// Those of the namespace `nsp` under the channel prefix `prefix`.
     pub fn new(prefix: &str, nsp: &str) -> Self {
         let pattern = format!("{}#{}#*", glob::escape(prefix), glob::escape(nsp));
-        Self { broadcasts: Subscription::Pattern(pattern) }
+        Self {
+            broadcasts: Subscription::Pattern(pattern),
+        }
     }
 
     /// All of them.
@@ -63,7 +71,9 @@ mod tests {
 
     #[test]
     fn channels_name_one_room_or_none() {
-        let check = |rooms: &[&str], expected: &str| assert_eq!(channel("socket.io", "/chat", rooms), expected);
+        let check = |rooms: &[&str], expected: &str| {
+            assert_eq!(channel("socket.io", "/chat", rooms), expected);
+        };
         check(&[], "socket.io#/chat#");
         check(&["r1"], "socket.io#/chat#r1#");
         check(&["r1", "r2"], "socket.io#/chat#");
@@ -74,7 +84,11 @@ mod tests {
     #[test]
     fn channel_names_are_read_back() {
         let check = |channel: &str, expected: Target<'_>| {
-            assert_eq!(target_of_channel("socket.io", "/chat", channel), expected, "{channel}");
+            assert_eq!(
+                target_of_channel("socket.io", "/chat", channel),
+                expected,
+                "{channel}"
+            );
         };
         check("socket.io#/chat#", Target::Namespace);
         check("socket.io#/chat##", Target::Namespace);
@@ -90,7 +104,10 @@ mod tests {
     #[test]
     fn globs_in_names_are_escaped() {
         let check = |nsp: &str, expected: &str| {
-            assert_eq!(Subscriptions::new("socket.io", nsp).broadcasts, Subscription::Pattern(expected.to_owned()));
+            assert_eq!(
+                Subscriptions::new("socket.io", nsp).broadcasts,
+                Subscription::Pattern(expected.to_owned())
+            );
         };
         check("/", "socket.io#/#*");
         check("/a[b]", r"socket.io#/a\[b\]#*");

@@ -37,10 +37,15 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
         return Err(DecodeError::TooLarge);
     }
     let mut reader = Reader::new(bytes);
-    let Token::Array(len @ 3..) = reader.token()? else { return Err(DecodeError::Envelope) };
+    let Token::Array(len @ 3..) = reader.token()? else {
+        return Err(DecodeError::Envelope);
+    };
     let uid = uid(&mut reader)?;
     let (args, nsp) = packet(&mut reader)?;
-    let mut broadcast = Broadcast { args, ..Broadcast::default() };
+    let mut broadcast = Broadcast {
+        args,
+        ..Broadcast::default()
+    };
     options(&mut reader, &mut broadcast)?;
     if len > 3 {
         broadcast.extension = extension(&mut reader)?;
@@ -49,20 +54,27 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
     if !reader.is_at_end() {
         return Err(DecodeError::TrailingBytes);
     }
-    Ok(Message { uid, nsp, broadcast })
+    Ok(Message {
+        uid,
+        nsp,
+        broadcast,
+    })
 }
 
 /// The uid, if the message begins as ours and Node's do, without looking further.
 pub(crate) fn peek_uid(bytes: &[u8]) -> Option<&str> {
     let (&[envelope, head], rest) = bytes.split_first_chunk()?;
-    let (0x93..=ARRAY_OF_FOUR, 0xa0..=0xbf) = (envelope, head) else { return None };
+    let (0x93..=ARRAY_OF_FOUR, 0xa0..=0xbf) = (envelope, head) else {
+        return None;
+    };
     std::str::from_utf8(rest.get(..usize::from(head - 0xa0))?).ok()
 }
 
 /// The sequence number, if the message is one of a unisono node.
 pub(crate) fn peek_seq(bytes: &[u8]) -> Option<u64> {
     let (rest, seq) = bytes.split_last_chunk::<8>()?;
-    (rest.first() == Some(&ARRAY_OF_FOUR) && rest.ends_with(&SEQ_MARK)).then(|| u64::from_be_bytes(*seq))
+    (rest.first() == Some(&ARRAY_OF_FOUR) && rest.ends_with(&SEQ_MARK))
+        .then(|| u64::from_be_bytes(*seq))
 }
 
 fn uid(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
@@ -73,7 +85,9 @@ fn uid(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
 }
 
 fn packet(reader: &mut Reader<'_>) -> Result<(Vec<Value>, String), DecodeError> {
-    let Token::Map(len) = reader.token()? else { return Err(DecodeError::Packet) };
+    let Token::Map(len) = reader.token()? else {
+        return Err(DecodeError::Packet);
+    };
     let (mut args, mut nsp, mut is_event) = (None, None, false);
     for _ in 0..len {
         match &*reader.key()? {
@@ -89,17 +103,27 @@ fn packet(reader: &mut Reader<'_>) -> Result<(Vec<Value>, String), DecodeError> 
     if !is_event {
         return Err(DecodeError::PacketType);
     }
-    Ok((args.ok_or(DecodeError::Data)?, nsp.unwrap_or_else(|| "/".to_owned())))
+    Ok((
+        args.ok_or(DecodeError::Data)?,
+        nsp.unwrap_or_else(|| "/".to_owned()),
+    ))
 }
 
 fn data(reader: &mut Reader<'_>) -> Result<Option<Vec<Value>>, DecodeError> {
-    let Value::Array(args) = reader.value(1)? else { return Ok(None) };
-    let named = matches!(args.first(), Some(Value::Str(_) | Value::Int(_) | Value::Float(_)));
+    let Value::Array(args) = reader.value(1)? else {
+        return Ok(None);
+    };
+    let named = matches!(
+        args.first(),
+        Some(Value::Str(_) | Value::Int(_) | Value::Float(_))
+    );
     Ok(named.then_some(args))
 }
 
 fn options(reader: &mut Reader<'_>, broadcast: &mut Broadcast) -> Result<(), DecodeError> {
-    let Token::Map(len) = reader.token()? else { return Err(DecodeError::Options) };
+    let Token::Map(len) = reader.token()? else {
+        return Err(DecodeError::Options);
+    };
     for _ in 0..len {
         match &*reader.key()? {
             "rooms" => broadcast.rooms = names(reader)?,
@@ -142,7 +166,9 @@ fn flags(reader: &mut Reader<'_>) -> Result<Flags, DecodeError> {
         match &*reader.key()? {
             "volatile" => flags.volatile = truth(reader)?.unwrap_or(false),
             "compress" => flags.compress = truth(reader)?,
-            "expectSingleResponse" => flags.expect_single_response = truth(reader)?.unwrap_or(false),
+            "expectSingleResponse" => {
+                flags.expect_single_response = truth(reader)?.unwrap_or(false);
+            }
             "local" => flags.local = truth(reader)?.unwrap_or(false),
             // A cast saturates: negative and NaN become 0.
             "timeout" => flags.timeout_ms = number(reader)?.map(|ms| ms as u64),
@@ -164,7 +190,10 @@ fn extension(reader: &mut Reader<'_>) -> Result<Option<Extension>, DecodeError> 
         match &*reader.key()? {
             "s" => seq = unsigned(reader)?,
             "o" => extension.ordered = truth(reader)?.unwrap_or(false),
-            "r" => extension.revision = unsigned(reader)?.and_then(|revision| u32::try_from(revision).ok()),
+            "r" => {
+                extension.revision =
+                    unsigned(reader)?.and_then(|revision| u32::try_from(revision).ok());
+            }
             "n" => match reader.token()? {
                 Token::Bin(note) => extension.note = Some(Bytes::copy_from_slice(note)),
                 other => drop(reader.value_of(other, 1)?),

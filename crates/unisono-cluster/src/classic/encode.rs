@@ -58,11 +58,19 @@ pub fn encode_template(
     broadcast: &Broadcast,
     revision_key: &str,
 ) -> Result<Template, EncodeError> {
-    let seq = broadcast.extension.as_ref().ok_or(EncodeError::NoSequence)?.seq;
+    let seq = broadcast
+        .extension
+        .as_ref()
+        .ok_or(EncodeError::NoSequence)?
+        .seq;
     let mut writer = Writer::with_capacity(INITIAL_CAPACITY);
     envelope(&mut writer, uid, nsp, broadcast, Some(revision_key))?;
     let channel = channel(prefix, nsp, &broadcast.rooms);
-    Ok(Template { channel, seq, segments: writer.finish_segments() })
+    Ok(Template {
+        channel,
+        seq,
+        segments: writer.finish_segments(),
+    })
 }
 
 /// With a `revision_key`, leaves holes where the revision goes.
@@ -73,7 +81,10 @@ fn envelope(
     broadcast: &Broadcast,
     revision_key: Option<&str>,
 ) -> Result<(), EncodeError> {
-    if !matches!(broadcast.args.first(), Some(Value::Str(_) | Value::Int(_) | Value::Float(_))) {
+    if !matches!(
+        broadcast.args.first(),
+        Some(Value::Str(_) | Value::Int(_) | Value::Float(_))
+    ) {
         return Err(EncodeError::NoEvent);
     }
     if broadcast.flags.local {
@@ -101,15 +112,25 @@ fn envelope(
     }
 }
 
-fn data(writer: &mut Writer, args: &[Value], revision_key: Option<&str>) -> Result<(), EncodeError> {
+fn data(
+    writer: &mut Writer,
+    args: &[Value],
+    revision_key: Option<&str>,
+) -> Result<(), EncodeError> {
     // The list itself is level 1, as the array of an event is for a client.
     const ARGUMENT_DEPTH: usize = 2;
     writer.array(args.len());
     let Some(revision_key) = revision_key else {
-        return args.iter().try_for_each(|arg| writer.value(arg, ARGUMENT_DEPTH));
+        return args
+            .iter()
+            .try_for_each(|arg| writer.value(arg, ARGUMENT_DEPTH));
     };
-    let Some((Value::Map(pairs), before)) = args.split_last() else { return Err(EncodeError::NoMap) };
-    before.iter().try_for_each(|arg| writer.value(arg, ARGUMENT_DEPTH))?;
+    let Some((Value::Map(pairs), before)) = args.split_last() else {
+        return Err(EncodeError::NoMap);
+    };
+    before
+        .iter()
+        .try_for_each(|arg| writer.value(arg, ARGUMENT_DEPTH))?;
     let kept = || pairs.iter().filter(|(key, _)| key != revision_key);
     writer.map(kept().count() + 1);
     kept().try_for_each(|pair| writer.pair(pair, ARGUMENT_DEPTH + 1))?;
@@ -129,7 +150,10 @@ fn flags(writer: &mut Writer, flags: &Flags) {
     let bools = [
         ("volatile", flags.volatile.then_some(true)),
         ("compress", flags.compress),
-        ("expectSingleResponse", flags.expect_single_response.then_some(true)),
+        (
+            "expectSingleResponse",
+            flags.expect_single_response.then_some(true),
+        ),
     ];
     let present = bools.iter().filter(|(_, value)| value.is_some()).count();
     writer.str("flags");
@@ -148,7 +172,11 @@ fn flags(writer: &mut Writer, flags: &Flags) {
 
 fn extension(writer: &mut Writer, extension: &Extension, revision_later: bool) {
     let revision = revision_later || extension.revision.is_some();
-    writer.map(1 + usize::from(extension.ordered) + usize::from(revision) + usize::from(extension.note.is_some()));
+    writer.map(
+        1 + usize::from(extension.ordered)
+            + usize::from(revision)
+            + usize::from(extension.note.is_some()),
+    );
     if extension.ordered {
         writer.str("o");
         writer.bool(true);

@@ -18,7 +18,9 @@ pub enum EncodeError {
     #[error("more than {MAX_ATTACHMENTS} binary attachments: clients would refuse them")]
     TooManyAttachments,
     /// Larger than [`MAX_BUS_MESSAGE_BYTES`] once encoded.
-    #[error("message of {bytes} bytes exceeds the bus limit of {MAX_BUS_MESSAGE_BYTES}: send less, or a reference to it")]
+    #[error(
+        "message of {bytes} bytes exceeds the bus limit of {MAX_BUS_MESSAGE_BYTES}: send less, or a reference to it"
+    )]
     TooLarge {
         /// Encoded size.
         bytes: usize,

@@ -11,7 +11,10 @@ pub(super) fn iso_string(seconds: i64, nanos: u32) -> Option<String> {
     }
     // Within the limit just checked everything fits.
     let total_ms = total_ms as i64;
-    let (days, ms_of_day) = (total_ms.div_euclid(86_400_000), total_ms.rem_euclid(86_400_000));
+    let (days, ms_of_day) = (
+        total_ms.div_euclid(86_400_000),
+        total_ms.rem_euclid(86_400_000),
+    );
     let (year, month, day) = civil_from_days(days);
     let (hour, minute) = (ms_of_day / 3_600_000, ms_of_day / 60_000 % 60);
     let (second, ms) = (ms_of_day / 1_000 % 60, ms_of_day % 1_000);
@@ -19,7 +22,9 @@ pub(super) fn iso_string(seconds: i64, nanos: u32) -> Option<String> {
         0..=9_999 => format!("{year:04}"),
         _ => format!("{year:+07}"),
     };
-    Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z"))
+    Some(format!(
+        "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z"
+    ))
 }
 
 /// Year, month and day of a number of days since 1970-01-01, in the proleptic Gregorian calendar: years are counted from March, so
@@ -29,11 +34,16 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     const DAYS_FROM_YEAR_0_MARCH_TO_1970: i64 = 719_468;
     let days = days + DAYS_FROM_YEAR_0_MARCH_TO_1970;
     let (era, day_of_era) = (days.div_euclid(DAYS_PER_ERA), days.rem_euclid(DAYS_PER_ERA));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     (year, month, day)
 }
@@ -45,7 +55,11 @@ mod tests {
     #[test]
     fn dates_read_as_in_javascript() {
         let check = |seconds: i64, nanos: u32, expected: Option<&str>| {
-            assert_eq!(iso_string(seconds, nanos).as_deref(), expected, "{seconds} {nanos}");
+            assert_eq!(
+                iso_string(seconds, nanos).as_deref(),
+                expected,
+                "{seconds} {nanos}"
+            );
         };
         check(0, 0, Some("1970-01-01T00:00:00.000Z"));
         check(1_704_164_645, 678_000_000, Some("2024-01-02T03:04:05.678Z"));

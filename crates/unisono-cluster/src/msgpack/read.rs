@@ -42,7 +42,11 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, budget: MAX_VALUES, attachments: 0 }
+        Self {
+            rest: bytes,
+            budget: MAX_VALUES,
+            attachments: 0,
+        }
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
@@ -50,7 +54,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn token(&mut self) -> Result<Token<'a>, DecodeError> {
-        self.budget = self.budget.checked_sub(1).ok_or(DecodeError::TooManyValues)?;
+        self.budget = self
+            .budget
+            .checked_sub(1)
+            .ok_or(DecodeError::TooManyValues)?;
         let [marker] = self.fixed::<1>()?;
         Ok(match Marker::from_u8(marker) {
             Marker::Null => Token::Null,
@@ -76,11 +83,23 @@ impl<'a> Reader<'a> {
             Marker::Bin16 => self.length16().and_then(|len| self.bin(len))?,
             Marker::Bin32 => self.length32().and_then(|len| self.bin(len))?,
             Marker::FixArray(len) => Token::Array(self.elements(len.into(), 1)?),
-            Marker::Array16 => self.length16().and_then(|len| self.elements(len, 1)).map(Token::Array)?,
-            Marker::Array32 => self.length32().and_then(|len| self.elements(len, 1)).map(Token::Array)?,
+            Marker::Array16 => self
+                .length16()
+                .and_then(|len| self.elements(len, 1))
+                .map(Token::Array)?,
+            Marker::Array32 => self
+                .length32()
+                .and_then(|len| self.elements(len, 1))
+                .map(Token::Array)?,
             Marker::FixMap(len) => Token::Map(self.elements(len.into(), 2)?),
-            Marker::Map16 => self.length16().and_then(|len| self.elements(len, 2)).map(Token::Map)?,
-            Marker::Map32 => self.length32().and_then(|len| self.elements(len, 2)).map(Token::Map)?,
+            Marker::Map16 => self
+                .length16()
+                .and_then(|len| self.elements(len, 2))
+                .map(Token::Map)?,
+            Marker::Map32 => self
+                .length32()
+                .and_then(|len| self.elements(len, 2))
+                .map(Token::Map)?,
             Marker::FixExt1 => self.ext(1)?,
             Marker::FixExt2 => self.ext(2)?,
             Marker::FixExt4 => self.ext(4)?,
@@ -100,7 +119,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The rest of the value that began with `token`.
-    pub(crate) fn value_of(&mut self, token: Token<'a>, depth: usize) -> Result<Value, DecodeError> {
+    pub(crate) fn value_of(
+        &mut self,
+        token: Token<'a>,
+        depth: usize,
+    ) -> Result<Value, DecodeError> {
         Ok(match token {
             Token::Null => Value::Null,
             Token::Bool(value) => Value::Bool(value),
@@ -172,12 +195,16 @@ impl<'a> Reader<'a> {
                 [a, b, c, d, e, f, g, h] => {
                     let ms = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
                     let nanos = ms.rem_euclid(1_000) as u32 * 1_000_000;
-                    Ok(date::iso_string(ms.div_euclid(1_000), nanos).map_or(Value::Null, Value::Str))
+                    Ok(date::iso_string(ms.div_euclid(1_000), nanos)
+                        .map_or(Value::Null, Value::Str))
                 }
                 _ => self.attachment(bytes),
             };
         }
-        Ok(Value::Array(vec![Value::Int(kind.into()), self.attachment(bytes)?]))
+        Ok(Value::Array(vec![
+            Value::Int(kind.into()),
+            self.attachment(bytes)?,
+        ]))
     }
 
     fn str(&mut self, len: usize) -> Result<Token<'a>, DecodeError> {
@@ -218,13 +245,19 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Truncated)?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
+        let (taken, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -235,7 +268,11 @@ fn unsigned(value: u64) -> Token<'static> {
 }
 
 fn check_depth(depth: usize) -> Result<(), DecodeError> {
-    if depth > MAX_DEPTH { Err(DecodeError::TooDeep) } else { Ok(()) }
+    if depth > MAX_DEPTH {
+        Err(DecodeError::TooDeep)
+    } else {
+        Ok(())
+    }
 }
 
 /// Seconds and nanoseconds of the three timestamp forms of the MessagePack specification.

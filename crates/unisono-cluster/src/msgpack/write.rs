@@ -25,7 +25,10 @@ const INFALLIBLE: &str = "writing to a Vec cannot fail";
 
 impl Writer {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self { out: Vec::with_capacity(bytes), ..Self::default() }
+        Self {
+            out: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn array(&mut self, len: usize) {
@@ -90,19 +93,27 @@ impl Writer {
             Value::Array(items) => {
                 check_depth(depth)?;
                 self.array(items.len());
-                items.iter().try_for_each(|item| self.value(item, depth + 1))?;
+                items
+                    .iter()
+                    .try_for_each(|item| self.value(item, depth + 1))?;
             }
             Value::Map(pairs) => {
                 check_depth(depth)?;
                 self.map(pairs.len());
-                pairs.iter().try_for_each(|pair| self.pair(pair, depth + 1))?;
+                pairs
+                    .iter()
+                    .try_for_each(|pair| self.pair(pair, depth + 1))?;
             }
         }
         Ok(())
     }
 
     /// Key and value; `depth` is the level of the value.
-    pub(crate) fn pair(&mut self, (key, value): &(String, Value), depth: usize) -> Result<(), EncodeError> {
+    pub(crate) fn pair(
+        &mut self,
+        (key, value): &(String, Value),
+        depth: usize,
+    ) -> Result<(), EncodeError> {
         self.str(key);
         self.value(value, depth)
     }
@@ -138,5 +149,9 @@ impl Writer {
 }
 
 fn check_depth(depth: usize) -> Result<(), EncodeError> {
-    if depth > MAX_DEPTH { Err(EncodeError::TooDeep) } else { Ok(()) }
+    if depth > MAX_DEPTH {
+        Err(EncodeError::TooDeep)
+    } else {
+        Ok(())
+    }
 }

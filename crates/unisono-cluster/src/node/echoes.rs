@@ -26,7 +26,9 @@ pub struct Expired {
 
 /// Too many ordered messages await their echo ([`MAX_PENDING_ECHOES`]); this one was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{MAX_PENDING_ECHOES} ordered messages already await their echo: the link to other nodes is slow or away")]
+#[error(
+    "{MAX_PENDING_ECHOES} ordered messages already await their echo: the link to other nodes is slow or away"
+)]
 pub struct TooManyEchoes;
 
 #[derive(Debug, Default)]
@@ -44,12 +46,24 @@ struct Pending {
 }
 
 impl Echoes {
-    pub(super) fn expect(&mut self, seq: u64, awaited: Awaited, now_ms: u64) -> Result<(), TooManyEchoes> {
+    pub(super) fn expect(
+        &mut self,
+        seq: u64,
+        awaited: Awaited,
+        now_ms: u64,
+    ) -> Result<(), TooManyEchoes> {
         if self.pending.len() >= MAX_PENDING_ECHOES {
             return Err(TooManyEchoes);
         }
         let deadline_ms = now_ms.saturating_add(ECHO_DEADLINE_MS);
-        if let Some(previous) = self.pending.insert(seq, Pending { awaited, revision: None, deadline_ms }) {
+        if let Some(previous) = self.pending.insert(
+            seq,
+            Pending {
+                awaited,
+                revision: None,
+                deadline_ms,
+            },
+        ) {
             self.deadlines.remove(&(previous.deadline_ms, seq));
         }
         self.deadlines.insert((deadline_ms, seq));
@@ -80,7 +94,10 @@ impl Echoes {
             }
             self.deadlines.pop_first();
             if let Some(pending) = self.pending.remove(&seq) {
-                expired.push(Expired { seq, broadcast: pending.into_broadcast() });
+                expired.push(Expired {
+                    seq,
+                    broadcast: pending.into_broadcast(),
+                });
             }
         }
         expired

@@ -34,7 +34,13 @@ impl Peers {
     pub(super) fn hear(&mut self, uid: &str, seq: u64, now_ms: u64) {
         let Some(peer) = self.by_uid.get_mut(uid) else {
             self.make_space();
-            self.by_uid.insert(uid.to_owned(), Peer { last_seq: seq, heard_ms: now_ms });
+            self.by_uid.insert(
+                uid.to_owned(),
+                Peer {
+                    last_seq: seq,
+                    heard_ms: now_ms,
+                },
+            );
             return;
         };
         peer.heard_ms = now_ms;
@@ -51,7 +57,11 @@ impl Peers {
         if self.by_uid.len() < MAX_PEERS {
             return;
         }
-        let quietest = self.by_uid.iter().min_by_key(|(_, peer)| peer.heard_ms).map(|(uid, _)| uid.clone());
+        let quietest = self
+            .by_uid
+            .iter()
+            .min_by_key(|(_, peer)| peer.heard_ms)
+            .map(|(uid, _)| uid.clone());
         if let Some(uid) = quietest {
             self.by_uid.remove(&uid);
         }

@@ -7,15 +7,26 @@ impl<M: Clone> Rooms<M> {
     ///
     /// One room and no exception is the hot path: a walk over a dense array, no hashing, no allocation. Anything else costs one bit
     /// per member of the namespace, in a single allocation.
-    pub fn select<R: AsRef<str>, E: AsRef<str>>(&self, rooms: &[R], except: &[E], mut visit: impl FnMut(&M)) {
+    pub fn select<R: AsRef<str>, E: AsRef<str>>(
+        &self,
+        rooms: &[R],
+        except: &[E],
+        mut visit: impl FnMut(&M),
+    ) {
         let mut seen = None;
         for name in except {
             self.exclude(name.as_ref(), &mut seen);
         }
         match (rooms, seen) {
-            ([], None) => self.members.iter().for_each(|(_, member)| visit(&member.handle)),
+            ([], None) => self
+                .members
+                .iter()
+                .for_each(|(_, member)| visit(&member.handle)),
             ([], Some(excluded)) => {
-                let reached = self.members.iter().filter(|(index, _)| !excluded.contains(*index));
+                let reached = self
+                    .members
+                    .iter()
+                    .filter(|(index, _)| !excluded.contains(*index));
                 reached.for_each(|(_, member)| visit(&member.handle));
             }
             ([room], None) => self.select_room(room.as_ref(), visit),
@@ -34,7 +45,9 @@ impl<M: Clone> Rooms<M> {
             visit(handle);
         }
         if let Some(room) = self.room(name) {
-            room.occupants.iter().for_each(|occupant| visit(&occupant.handle));
+            room.occupants
+                .iter()
+                .for_each(|occupant| visit(&occupant.handle));
         }
     }
 
@@ -56,12 +69,18 @@ impl<M: Clone> Rooms<M> {
 
     fn exclude(&self, name: &str, seen: &mut Option<Bits>) {
         let own = self.by_id.get(name).map(|slot| slot.index);
-        let occupants = self.room(name).map(|room| room.occupants.as_slice()).unwrap_or_default();
+        let occupants = self
+            .room(name)
+            .map(|room| room.occupants.as_slice())
+            .unwrap_or_default();
         if own.is_none() && occupants.is_empty() {
             return;
         }
         let seen = seen.get_or_insert_with(|| Bits::new(self.members.bound()));
-        for index in own.into_iter().chain(occupants.iter().map(|occupant| occupant.member)) {
+        for index in own
+            .into_iter()
+            .chain(occupants.iter().map(|occupant| occupant.member))
+        {
             seen.insert(index);
         }
     }
@@ -80,12 +99,16 @@ impl Bits {
     }
 
     fn contains(&self, index: u32) -> bool {
-        self.0.get(index as usize / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
+        self.0
+            .get(index as usize / 64)
+            .is_some_and(|word| word & (1 << (index % 64)) != 0)
     }
 
     /// True when the index was not in the set.
     fn insert(&mut self, index: u32) -> bool {
-        let Some(word) = self.0.get_mut(index as usize / 64) else { return false };
+        let Some(word) = self.0.get_mut(index as usize / 64) else {
+            return false;
+        };
         let bit = 1 << (index % 64);
         let new = *word & bit == 0;
         *word |= bit;

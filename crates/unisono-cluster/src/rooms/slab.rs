@@ -13,7 +13,12 @@ pub(super) struct Slab<T> {
 
 impl<T> Slab<T> {
     pub(super) fn new() -> Self {
-        Self { entries: Vec::new(), vacated: Vec::new(), occupied: 0, generation: 0 }
+        Self {
+            entries: Vec::new(),
+            vacated: Vec::new(),
+            occupied: 0,
+            generation: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -23,6 +28,10 @@ impl<T> Slab<T> {
     /// One more than the largest index in use, at least.
     pub(super) fn bound(&self) -> usize {
         self.entries.len()
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.capacity() + self.vacated.capacity()
     }
 
     /// A number that no earlier call gave, until it wraps after 2^32 insertions.
@@ -67,6 +76,9 @@ impl<T> Slab<T> {
 
     /// Index and value of everything here, in order of index.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.entries.iter().enumerate().filter_map(|(index, entry)| Some((index as u32, entry.as_ref()?)))
+        self.entries
+            .iter()
+            .enumerate()
+            .filter_map(|(index, entry)| Some((index as u32, entry.as_ref()?)))
     }
 }

@@ -22,7 +22,12 @@ impl Heartbeat {
     pub fn new(interval_ms: u64, timeout_ms: u64, now: u64) -> Self {
         let interval_ms = u32::try_from(interval_ms).unwrap_or(u32::MAX);
         let timeout_ms = u32::try_from(timeout_ms).unwrap_or(u32::MAX);
-        Self { interval_ms, timeout_ms, state: State::Resting, deadline: now.saturating_add(u64::from(interval_ms)) }
+        Self {
+            interval_ms,
+            timeout_ms,
+            state: State::Resting,
+            deadline: now.saturating_add(u64::from(interval_ms)),
+        }
     }
 
     /// The client answered. A pong that nobody asked for changes nothing.

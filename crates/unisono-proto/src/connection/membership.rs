@@ -18,7 +18,10 @@ enum State {
 
 impl Membership {
     pub(super) fn asked(nsp: &str) -> Self {
-        Self { nsp: (nsp != "/").then(|| nsp.into()), state: State::Asked }
+        Self {
+            nsp: (nsp != "/").then(|| nsp.into()),
+            state: State::Asked,
+        }
     }
 
     pub(super) fn is_of(&self, nsp: &str) -> bool {

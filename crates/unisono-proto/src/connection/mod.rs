@@ -185,7 +185,11 @@ impl Connection {
     ///
     /// # Errors
     /// The reason to close the connection with: the packet broke a rule of Engine.IO or Socket.IO.
-    pub fn handle_packet(&mut self, packet: engine::Packet<'_>, now: u64) -> Result<Handled, CloseReason> {
+    pub fn handle_packet(
+        &mut self,
+        packet: engine::Packet<'_>,
+        now: u64,
+    ) -> Result<Handled, CloseReason> {
         match packet {
             engine::Packet::Message(text) => self.handle_text(&text),
             engine::Packet::Binary(bytes) => self.handle_binary(bytes),
@@ -204,7 +208,10 @@ impl Connection {
 
     /// What is due at `now`. Call again until it answers [`Due::Nothing`].
     pub fn handle_timeout(&mut self, now: u64) -> Due {
-        if self.connect_deadline.is_some_and(|deadline| deadline <= now) {
+        if self
+            .connect_deadline
+            .is_some_and(|deadline| deadline <= now)
+        {
             return Due::Close(CloseReason::ForcedClose);
         }
         self.heartbeat.handle_timeout(now)
@@ -213,7 +220,8 @@ impl Connection {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub fn next_deadline(&self) -> u64 {
         let beat = self.heartbeat.deadline();
-        self.connect_deadline.map_or(beat, |connect| connect.min(beat))
+        self.connect_deadline
+            .map_or(beat, |connect| connect.min(beat))
     }
 
     /// Reading was held back on purpose until now, so a pong may be waiting unread: the client gets its full time again.

@@ -1,11 +1,19 @@
 use super::*;
 
 fn config() -> Config {
-    Config { ping_interval_ms: 300, ping_timeout_ms: 200, connect_timeout_ms: 1_000, ..Config::default() }
+    Config {
+        ping_interval_ms: 300,
+        ping_timeout_ms: 200,
+        connect_timeout_ms: 1_000,
+        ..Config::default()
+    }
 }
 
 fn text(connection: &mut Connection, text: &str) -> Result<Handled, CloseReason> {
-    connection.handle_packet(engine::decode(text).map_err(|_| CloseReason::ParseError)?, 0)
+    connection.handle_packet(
+        engine::decode(text).map_err(|_| CloseReason::ParseError)?,
+        0,
+    )
 }
 
 fn joined(nsps: &[&str]) -> Connection {
@@ -56,24 +64,39 @@ fn a_packet_means_what_the_membership_allows() {
 fn an_event_before_connect_is_answered_is_refused() {
     let mut connection = Connection::new(&config(), 0);
     text(&mut connection, "40").unwrap();
-    assert_eq!(text(&mut connection, "42[\"e\"]"), Err(CloseReason::ForcedClose));
+    assert_eq!(
+        text(&mut connection, "42[\"e\"]"),
+        Err(CloseReason::ForcedClose)
+    );
 }
 
 #[test]
 fn a_left_namespace_can_be_joined_again_in_the_same_place() {
     let mut connection = joined(&["/", "/a"]);
-    assert_eq!(text(&mut connection, "41"), Ok(Handled::Leave { member: 0 }));
+    assert_eq!(
+        text(&mut connection, "41"),
+        Ok(Handled::Leave { member: 0 })
+    );
     text(&mut connection, "40/b,").unwrap();
     assert_eq!(connection.accept("/b"), Some(0));
 }
 
 #[test]
 fn namespaces_are_bounded() {
-    let mut connection = Connection::new(&Config { max_namespaces: 2, ..config() }, 0);
+    let mut connection = Connection::new(
+        &Config {
+            max_namespaces: 2,
+            ..config()
+        },
+        0,
+    );
     for nsp in ["/a", "/b"] {
         text(&mut connection, &format!("40{nsp},")).unwrap();
     }
-    assert_eq!(text(&mut connection, "40/c,"), Err(CloseReason::ForcedClose));
+    assert_eq!(
+        text(&mut connection, "40/c,"),
+        Err(CloseReason::ForcedClose)
+    );
 }
 
 #[test]
@@ -83,7 +106,10 @@ fn a_client_that_joins_nothing_is_closed_in_time() {
     let due = loop {
         now = connection.next_deadline();
         match connection.handle_timeout(now) {
-            Due::Ping => connection.handle_packet(engine::Packet::Pong("".into()), now).map(|_| ()).unwrap(),
+            Due::Ping => connection
+                .handle_packet(engine::Packet::Pong("".into()), now)
+                .map(|_| ())
+                .unwrap(),
             due => break due,
         }
     };
@@ -96,13 +122,18 @@ fn the_heartbeat_pings_waits_and_gives_up() {
     assert_eq!(connection.handle_timeout(299), Due::Nothing);
     assert_eq!(connection.handle_timeout(300), Due::Ping);
     assert_eq!(connection.handle_timeout(300), Due::Nothing);
-    connection.handle_packet(engine::Packet::Pong("".into()), 450).unwrap();
+    connection
+        .handle_packet(engine::Packet::Pong("".into()), 450)
+        .unwrap();
     // Counted from the pong.
     assert_eq!(connection.next_deadline(), 750);
     assert_eq!(connection.handle_timeout(750), Due::Ping);
     // Other traffic does not replace a pong.
     text(&mut connection, "42[\"e\"]").unwrap();
-    assert_eq!(connection.handle_timeout(950), Due::Close(CloseReason::PingTimeout));
+    assert_eq!(
+        connection.handle_timeout(950),
+        Due::Close(CloseReason::PingTimeout)
+    );
 }
 
 #[test]
@@ -111,12 +142,17 @@ fn time_in_which_nothing_was_read_is_not_the_clients_fault() {
     assert_eq!(connection.handle_timeout(300), Due::Ping);
     connection.handle_reading_resumed(10_000);
     assert_eq!(connection.handle_timeout(10_199), Due::Nothing);
-    assert_eq!(connection.handle_timeout(10_200), Due::Close(CloseReason::PingTimeout));
+    assert_eq!(
+        connection.handle_timeout(10_200),
+        Due::Close(CloseReason::PingTimeout)
+    );
 }
 
 #[test]
 fn an_unasked_pong_does_not_postpone_the_ping() {
     let mut connection = joined(&["/"]);
-    connection.handle_packet(engine::Packet::Pong("".into()), 200).unwrap();
+    connection
+        .handle_packet(engine::Packet::Pong("".into()), 200)
+        .unwrap();
     assert_eq!(connection.handle_timeout(300), Due::Ping);
 }

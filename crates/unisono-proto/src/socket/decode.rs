@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Packet, RESERVED_EVENTS};
+use super::{BadName, Packet, check_name};
 use crate::Value;
 use crate::limits::{Limits, MAX_ACK_ID};
 use crate::value::{JsonError, fill_placeholders, parse_with_placeholders};
@@ -34,7 +34,7 @@ pub enum DecodeError {
     /// The payload does not fit the type: an event needs an array that begins with a text or number.
     #[error("a payload that does not fit the packet type")]
     Payload,
-    /// An event with one of [`RESERVED_EVENTS`] as its name.
+    /// An event with one of [`RESERVED_EVENTS`](super::RESERVED_EVENTS) as its name.
     #[error("a reserved event name")]
     ReservedEvent,
     /// A text while attachments were expected.
@@ -230,11 +230,9 @@ fn event_args(data: Option<Value>) -> Result<Vec<Value>, DecodeError> {
     let Some(args) = array(data)? else {
         return Ok(Vec::new());
     };
-    match args.first() {
-        Some(Value::Str(name)) if RESERVED_EVENTS.contains(&name.as_str()) => {
-            Err(DecodeError::ReservedEvent)
-        }
-        Some(Value::Str(_) | Value::Int(_) | Value::Float(_)) => Ok(args),
-        _ => Err(DecodeError::Payload),
+    match check_name(&args) {
+        Ok(()) => Ok(args),
+        Err(BadName::Kind) => Err(DecodeError::Payload),
+        Err(BadName::Reserved) => Err(DecodeError::ReservedEvent),
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Packet;
+use super::{BadName, Packet, check_name};
 use crate::Value;
 use crate::limits::{MAX_ATTACHMENTS, MAX_JSON_DEPTH};
 use crate::value::{WriteError, Writer, push_integer};
@@ -28,6 +28,12 @@ pub enum EncodeError {
     /// A namespace that does not begin with `/` or holds a comma, so that receivers would read another one.
     #[error("a namespace begins with `/` and has no comma")]
     Namespace,
+    /// An event whose first argument, its name, is not a text or a finite number: stock clients disconnect.
+    #[error("the first argument of an event is its name: a text or a number")]
+    Name,
+    /// An event with one of [`RESERVED_EVENTS`](super::RESERVED_EVENTS) as its name: stock clients disconnect.
+    #[error("this event name is reserved by Socket.IO; choose another")]
+    ReservedName,
     /// The data cannot be written.
     #[error(transparent)]
     Value(#[from] WriteError),
@@ -54,7 +60,11 @@ pub fn encode(packet: &Packet) -> Result<Encoded, EncodeError> {
 /// # Errors
 /// See [`EncodeError`].
 pub fn encode_event(nsp: &str, id: Option<u64>, args: &[Value]) -> Result<Encoded, EncodeError> {
-    with_args(['2', '5'], nsp, id, args)
+    match check_name(args) {
+        Ok(()) => with_args(['2', '5'], nsp, id, args),
+        Err(BadName::Kind) => Err(EncodeError::Name),
+        Err(BadName::Reserved) => Err(EncodeError::ReservedName),
+    }
 }
 
 /// Encodes the answer to the event with this id.

@@ -81,3 +81,24 @@ impl Packet {
         }
     }
 }
+
+/// Why a value cannot be the name of an event.
+enum BadName {
+    /// Not a text or finite number.
+    Kind,
+    /// One of [`RESERVED_EVENTS`].
+    Reserved,
+}
+
+/// Checks the first argument of an event, as receivers do.
+fn check_name(args: &[Value]) -> Result<(), BadName> {
+    match args.first() {
+        Some(Value::Str(name)) if RESERVED_EVENTS.contains(&name.as_str()) => {
+            Err(BadName::Reserved)
+        }
+        Some(Value::Str(_) | Value::Int(_)) => Ok(()),
+        // An infinity would be sent on as null, which is no name.
+        Some(Value::Float(number)) if number.is_finite() => Ok(()),
+        _ => Err(BadName::Kind),
+    }
+}

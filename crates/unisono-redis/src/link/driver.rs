@@ -28,7 +28,10 @@ pub(crate) async fn run(link: Arc<Link>) {
     driver.link.connections.send_replace(None);
     driver.link.state.send_replace(LinkState::Down);
     driver.link.gate.detach();
-    tracing::debug!(redis = driver.link.config.redacted_url(), "redis link closed");
+    tracing::debug!(
+        redis = driver.link.config.redacted_url(),
+        "redis link closed"
+    );
 }
 
 struct Driver {
@@ -46,7 +49,10 @@ impl Driver {
         let now_ms = self.link.now_ms();
         self.link.buffer.expire(now_ms);
         let step = self.machine.poll(now_ms, self.link.gate.heard_ms());
-        self.link.counters.probes_failed.store(self.machine.probes_failed(), Ordering::Relaxed);
+        self.link
+            .counters
+            .probes_failed
+            .store(self.machine.probes_failed(), Ordering::Relaxed);
         self.show();
         match step {
             Step::Attempt => self.attempt().await,
@@ -64,7 +70,8 @@ impl Driver {
     async fn take_signals(&mut self) {
         let signals = &self.link.signals;
         let now_ms = self.link.now_ms();
-        if signals.lost_generation.load(Ordering::Acquire) == self.generation && self.generation > 0 {
+        if signals.lost_generation.load(Ordering::Acquire) == self.generation && self.generation > 0
+        {
             self.machine.lost(now_ms);
         }
         if signals.suspected.swap(false, Ordering::AcqRel) {
@@ -80,7 +87,9 @@ impl Driver {
     }
 
     async fn follow_subscriptions(&mut self) {
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = &mut self.session else {
+            return;
+        };
         let wanted = self.link.wanted();
         let error = match timeout(REPLY_DEADLINE, session.follow(&wanted)).await {
             Ok(Ok(())) => return,
@@ -96,7 +105,10 @@ impl Driver {
         self.session = None;
         self.generation += 1;
         // Whatever changes from here on is seen after the attempt.
-        self.link.signals.subscriptions_changed.store(false, Ordering::Release);
+        self.link
+            .signals
+            .subscriptions_changed
+            .store(false, Ordering::Release);
         let outcome = tokio::select! {
             outcome = timeout(ATTEMPT_DEADLINE, Session::open(&self.link, self.generation)) => outcome,
             () = closed(&self.link) => return,
@@ -110,8 +122,15 @@ impl Driver {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer in time".to_owned(),
         };
-        tracing::debug!(redis = self.link.config.redacted_url(), error, "attempt to connect to redis failed");
-        self.link.counters.connects_failed.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(
+            redis = self.link.config.redacted_url(),
+            error,
+            "attempt to connect to redis failed"
+        );
+        self.link
+            .counters
+            .connects_failed
+            .fetch_add(1, Ordering::Relaxed);
         self.link.note_error(error);
         self.machine.attempt_failed(self.link.now_ms());
     }
@@ -134,8 +153,13 @@ impl Driver {
         if !self.machine.is_listening() {
             self.session = None;
         }
-        let connections = self.session.as_ref().map(|session| session.connections.clone());
-        let generation = connections.as_ref().map(|connections| connections.generation);
+        let connections = self
+            .session
+            .as_ref()
+            .map(|session| session.connections.clone());
+        let generation = connections
+            .as_ref()
+            .map(|connections| connections.generation);
         self.link.connections.send_if_modified(|current| {
             let changed = current.as_ref().map(|current| current.generation) != generation;
             if changed {
@@ -150,7 +174,10 @@ impl Driver {
         self.log(state, was);
         if state == LinkState::Subscribed {
             if self.was_subscribed {
-                self.link.counters.reconnects.fetch_add(1, Ordering::Relaxed);
+                self.link
+                    .counters
+                    .reconnects
+                    .fetch_add(1, Ordering::Relaxed);
             }
             self.was_subscribed = true;
         }
@@ -164,7 +191,13 @@ impl Driver {
             tracing::info!(redis, state, was, "redis link is up");
         } else {
             let error = self.link.last_error();
-            tracing::warn!(redis, state, was, error, "redis link is not up, local delivery goes on");
+            tracing::warn!(
+                redis,
+                state,
+                was,
+                error,
+                "redis link is not up, local delivery goes on"
+            );
         }
     }
 }

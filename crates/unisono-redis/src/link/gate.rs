@@ -85,7 +85,9 @@ impl Gate {
 
     /// A push from the subscriber connection, called in the order of the bus.
     pub(crate) fn handle_push(&self, generation: u64, push: PushInfo, now_ms: u64) {
-        let Some((channel, payload)) = message_of(push) else { return };
+        let Some((channel, payload)) = message_of(push) else {
+            return;
+        };
         let door = self.lock();
         if door.generation != generation || self.is_closed() {
             return;
@@ -116,7 +118,9 @@ fn message_of(push: PushInfo) -> Option<(String, Bytes)> {
         return None;
     }
     let mut data = push.data;
-    let (Some(Value::BulkString(payload)), Some(Value::BulkString(channel))) = (data.pop(), data.pop()) else {
+    let (Some(Value::BulkString(payload)), Some(Value::BulkString(channel))) =
+        (data.pop(), data.pop())
+    else {
         return None;
     };
     let channel = String::from_utf8(channel)

@@ -16,7 +16,8 @@
 use unisono_cluster::LinkState;
 
 use crate::limits::{
-    BACKOFF_FIRST_MS, BACKOFF_MAX_MS, LATE_TIMER_MS, PROBE_AFTER_MS, PROBE_DEADLINE_MS, STABLE_AFTER_MS,
+    BACKOFF_FIRST_MS, BACKOFF_MAX_MS, LATE_TIMER_MS, PROBE_AFTER_MS, PROBE_DEADLINE_MS,
+    STABLE_AFTER_MS,
 };
 
 /// The link's decisions. Times are in milliseconds of one monotonic clock.
@@ -36,7 +37,11 @@ enum Phase {
     /// For the attempt to end.
     Attempting,
     /// For messages.
-    Listening { since_ms: u64, probe: Option<Probe>, wakes_ms: u64 },
+    Listening {
+        since_ms: u64,
+        probe: Option<Probe>,
+        wakes_ms: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +92,11 @@ impl Machine {
                 self.phase = Phase::Attempting;
                 Step::Attempt
             }
-            Phase::Listening { since_ms, probe, wakes_ms } => {
+            Phase::Listening {
+                since_ms,
+                probe,
+                wakes_ms,
+            } => {
                 if now_ms.saturating_sub(*since_ms) >= STABLE_AFTER_MS {
                     self.next_pause_ms = BACKOFF_FIRST_MS;
                 }
@@ -106,7 +115,10 @@ impl Machine {
                     }
                     Some(probe) => probe.due_ms,
                     None if now_ms >= heard_ms.max(*since_ms) + PROBE_AFTER_MS => {
-                        *probe = Some(Probe { sent_ms: now_ms, due_ms: now_ms + PROBE_DEADLINE_MS });
+                        *probe = Some(Probe {
+                            sent_ms: now_ms,
+                            due_ms: now_ms + PROBE_DEADLINE_MS,
+                        });
                         *wakes_ms = now_ms + PROBE_DEADLINE_MS;
                         return Step::Probe;
                     }
@@ -119,7 +131,11 @@ impl Machine {
     }
 
     pub(crate) fn attempt_succeeded(&mut self, now_ms: u64) {
-        self.phase = Phase::Listening { since_ms: now_ms, probe: None, wakes_ms: now_ms };
+        self.phase = Phase::Listening {
+            since_ms: now_ms,
+            probe: None,
+            wakes_ms: now_ms,
+        };
         self.state = LinkState::Subscribed;
     }
 
@@ -199,14 +215,21 @@ mod tests {
             machine.attempt_failed(now_ms);
             assert_eq!(machine.state(), LinkState::Down);
             let until_ms = wait(machine.poll(now_ms, 0));
-            assert!((cap / 2..=cap).contains(&(until_ms - now_ms)), "{} of {cap}", until_ms - now_ms);
+            assert!(
+                (cap / 2..=cap).contains(&(until_ms - now_ms)),
+                "{} of {cap}",
+                until_ms - now_ms
+            );
             cap = (cap * 2).min(BACKOFF_MAX_MS);
             now_ms = until_ms;
         }
         assert_eq!(machine.poll(now_ms, 0), Step::Attempt);
         machine.attempt_succeeded(now_ms);
         machine.lost(now_ms + 10);
-        assert!(wait(machine.poll(now_ms + 10, 0)) - now_ms > BACKOFF_FIRST_MS, "not stable yet");
+        assert!(
+            wait(machine.poll(now_ms + 10, 0)) - now_ms > BACKOFF_FIRST_MS,
+            "not stable yet"
+        );
         now_ms += 10_000;
         assert_eq!(machine.poll(now_ms, 0), Step::Attempt);
         machine.attempt_succeeded(now_ms);
@@ -243,7 +266,10 @@ mod tests {
     fn a_process_that_was_held_up_gives_the_probe_its_time_again() {
         let mut machine = listening(0);
         assert_eq!(machine.poll(1_000, 0), Step::Probe);
-        assert_eq!(machine.poll(60_000, 0), Step::WaitUntil(60_000 + PROBE_DEADLINE_MS));
+        assert_eq!(
+            machine.poll(60_000, 0),
+            Step::WaitUntil(60_000 + PROBE_DEADLINE_MS)
+        );
         assert_eq!(machine.state(), LinkState::Subscribed);
         wait(machine.poll(60_000 + PROBE_DEADLINE_MS, 0));
         assert_eq!(machine.state(), LinkState::Deaf);

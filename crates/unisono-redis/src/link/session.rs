@@ -26,15 +26,28 @@ impl Session {
             .set_connection_timeout(Some(REPLY_DEADLINE))
             .set_response_timeout(Some(REPLY_DEADLINE));
         link.gate.admit(generation);
-        let pushes = plain.clone().set_push_sender(push_handler(link, generation));
+        let pushes = plain
+            .clone()
+            .set_push_sender(push_handler(link, generation));
         let (subscriber, publisher, commander) = tokio::try_join!(
             connect(&client, &pushes, &link.config.client_name, "sub"),
             connect(&client, &plain, &link.config.client_name, "pub"),
             connect(&client, &plain, &link.config.client_name, "cmd"),
         )?;
-        let connections = Connections { publisher, commander, generation };
-        let mut session = Self { subscriber, connections, confirmed: BTreeSet::new() };
-        session.subscriber.subscribe(link.gate.probe_channel()).await?;
+        let connections = Connections {
+            publisher,
+            commander,
+            generation,
+        };
+        let mut session = Self {
+            subscriber,
+            connections,
+            confirmed: BTreeSet::new(),
+        };
+        session
+            .subscriber
+            .subscribe(link.gate.probe_channel())
+            .await?;
         session.follow(&link.wanted()).await?;
         Ok(session)
     }
@@ -90,7 +103,9 @@ async fn connect(
     client_name: &str,
     role: &str,
 ) -> RedisResult<MultiplexedConnection> {
-    let mut connection = client.get_multiplexed_async_connection_with_config(config).await?;
+    let mut connection = client
+        .get_multiplexed_async_connection_with_config(config)
+        .await?;
     // The name only helps whoever reads `CLIENT LIST`; a Redis that refuses it (by its access rules) serves us all the same.
     let mut naming = redis::cmd("CLIENT");
     naming.arg("SETNAME").arg(format!("{client_name}-{role}"));

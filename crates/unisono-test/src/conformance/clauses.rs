@@ -22,7 +22,11 @@ pub async fn inbox_is_told_the_state(maker: Maker<'_>) {
     let cluster = Cluster::new(maker, &[]).await;
     for (broker, recorder) in cluster.brokers.iter().zip(&cluster.recorders) {
         recorder.await_state(broker.state()).await;
-        assert!(recorder.states().last().is_some_and(|state| state.is_up()), "{:?}", recorder.states());
+        assert!(
+            recorder.states().last().is_some_and(|state| state.is_up()),
+            "{:?}",
+            recorder.states()
+        );
     }
     cluster.end();
 }
@@ -30,14 +34,23 @@ pub async fn inbox_is_told_the_state(maker: Maker<'_>) {
 /// Messages of one publisher arrive everywhere in the order in which it published them, over several channels.
 pub async fn one_publisher_keeps_its_order(maker: Maker<'_>) {
     let cluster = Cluster::new(maker, &[pattern("order*")]).await;
-    let expected: Vec<_> = (0..500).map(|number| (format!("order-{}", number % 3), number.to_string())).collect();
+    let expected: Vec<_> = (0..500)
+        .map(|number| (format!("order-{}", number % 3), number.to_string()))
+        .collect();
     for (channel, text) in &expected {
         cluster.publish(1, channel, text);
     }
     cluster.fence(1).await;
     for recorder in &cluster.recorders {
-        let seen: Vec<_> = recorder.messages().into_iter().filter(|(channel, _)| channel.starts_with("order")).collect();
-        let seen: Vec<_> = seen.into_iter().map(|(channel, text)| (channel, String::from_utf8_lossy(&text).into_owned())).collect();
+        let seen: Vec<_> = recorder
+            .messages()
+            .into_iter()
+            .filter(|(channel, _)| channel.starts_with("order"))
+            .collect();
+        let seen: Vec<_> = seen
+            .into_iter()
+            .map(|(channel, text)| (channel, String::from_utf8_lossy(&text).into_owned()))
+            .collect();
         assert_eq!(seen, expected);
     }
     cluster.end();
@@ -46,23 +59,35 @@ pub async fn one_publisher_keeps_its_order(maker: Maker<'_>) {
 /// All brokers see the messages of all publishers in one and the same order.
 pub async fn total_order_is_shared(maker: Maker<'_>) {
     let cluster = Cluster::new(maker, &[channel("left"), pattern("righ?")]).await;
-    let publishers: Vec<_> = cluster.brokers.iter().enumerate().map(|(index, broker)| {
+    let publish_all = |(index, broker): (usize, &Arc<dyn Broker>)| {
         let broker = broker.clone();
         std::thread::spawn(move || {
             for number in 0..200 {
                 let name = if number % 2 == 0 { "left" } else { "right" };
-                broker.publish(name, Bytes::from(format!("{index}-{number}"))).expect("the buffer is not full");
+                broker
+                    .publish(name, Bytes::from(format!("{index}-{number}")))
+                    .expect("the buffer is not full");
             }
         })
-    });
-    for publisher in publishers.collect::<Vec<_>>() {
+    };
+    let publishers: Vec<_> = cluster
+        .brokers
+        .iter()
+        .enumerate()
+        .map(publish_all)
+        .collect();
+    for publisher in publishers {
         publisher.join().expect("publishing does not panic");
     }
     for index in 0..cluster.brokers.len() {
         cluster.fence(index).await;
     }
     let seen = |recorder: &Arc<Recorder>| -> Vec<_> {
-        recorder.messages().into_iter().filter(|(name, _)| name == "left" || name == "right").collect()
+        recorder
+            .messages()
+            .into_iter()
+            .filter(|(name, _)| name == "left" || name == "right")
+            .collect()
     };
     let first = seen(&cluster.recorders[0]);
     assert_eq!(first.len(), 600);
@@ -85,9 +110,23 @@ pub async fn echo_reaches_the_publisher(maker: Maker<'_>) {
 
 /// A pattern takes what it matches and a literal what it equals; what both match comes once for each; subscribing twice changes nothing.
 pub async fn patterns_and_literals(maker: Maker<'_>) {
-    let subscriptions = [pattern("io#/a\\[b\\]#*"), channel("io#/x*#"), channel("both"), pattern("bo*"), pattern("bo*")];
+    let subscriptions = [
+        pattern("io#/a\\[b\\]#*"),
+        channel("io#/x*#"),
+        channel("both"),
+        pattern("bo*"),
+        pattern("bo*"),
+    ];
     let cluster = Cluster::new(maker, &subscriptions).await;
-    let all = ["io#/a[b]#", "io#/a[b]#room#", "io#/ab#", "io#/x*#", "io#/xy#", "both", "b"];
+    let all = [
+        "io#/a[b]#",
+        "io#/a[b]#room#",
+        "io#/ab#",
+        "io#/x*#",
+        "io#/xy#",
+        "both",
+        "b",
+    ];
     for name in all {
         cluster.publish(0, name, "x");
     }
@@ -137,16 +176,26 @@ pub async fn nothing_from_before(maker: Maker<'_>) {
 pub async fn any_bytes_and_names(maker: Maker<'_>) {
     let names = ["a#b##", "with space\r\n", "ünïcode ☃", "", "*"];
     let cluster = Cluster::new(maker, &names.map(channel)).await;
-    let payloads = [Bytes::new(), Bytes::from((0..=255).collect::<Vec<u8>>()), Bytes::from(vec![7; 200_000])];
+    let payloads = [
+        Bytes::new(),
+        Bytes::from((0..=255).collect::<Vec<u8>>()),
+        Bytes::from(vec![7; 200_000]),
+    ];
     for name in names {
         for payload in &payloads {
-            cluster.brokers[0].publish(name, payload.clone()).expect("the message is small");
+            cluster.brokers[0]
+                .publish(name, payload.clone())
+                .expect("the message is small");
         }
     }
     cluster.fence(0).await;
     for recorder in &cluster.recorders {
         for name in names {
-            let seen: Vec<_> = recorder.messages().into_iter().filter(|(channel, _)| channel == name).collect();
+            let seen: Vec<_> = recorder
+                .messages()
+                .into_iter()
+                .filter(|(channel, _)| channel == name)
+                .collect();
             let seen: Vec<_> = seen.into_iter().map(|(_, payload)| payload).collect();
             assert!(seen == payloads, "{name:?}");
         }
@@ -157,9 +206,15 @@ pub async fn any_bytes_and_names(maker: Maker<'_>) {
 /// An inbox may use its broker from inside a call; what it publishes comes after what it was given.
 pub async fn publishing_from_an_inbox(maker: Maker<'_>) {
     let brokers = maker();
-    let answering = Answering { broker: brokers[0].clone(), recorder: OnceLock::new() };
+    let answering = Answering {
+        broker: brokers[0].clone(),
+        recorder: OnceLock::new(),
+    };
     let recorder = Recorder::new();
-    answering.recorder.set(recorder.clone()).unwrap_or_else(|_| unreachable!("it was just made"));
+    answering
+        .recorder
+        .set(recorder.clone())
+        .unwrap_or_else(|_| unreachable!("it was just made"));
     brokers[0].attach(Arc::new(answering));
     let others = brokers[1..].to_vec();
     let listener = Recorder::new();
@@ -169,15 +224,30 @@ pub async fn publishing_from_an_inbox(maker: Maker<'_>) {
         broker.subscribe(channel("answer"));
         broker.subscribe(channel(FENCE));
     }
-    crate::await_until("questions are answered", std::time::Duration::from_secs(20), || {
-        others[0].publish("question", Bytes::from_static(b"?")).expect("the message is small");
-        !listener.texts("answer").is_empty()
-    })
+    crate::await_until(
+        "questions are answered",
+        std::time::Duration::from_secs(20),
+        || {
+            others[0]
+                .publish("question", Bytes::from_static(b"?"))
+                .expect("the message is small");
+            !listener.texts("answer").is_empty()
+        },
+    )
     .await;
     recorder.await_text("answer", "!").await;
-    let first_question = listener.messages().iter().position(|(name, _)| name == "question");
-    let first_answer = listener.messages().iter().position(|(name, _)| name == "answer");
-    assert!(first_question < first_answer, "an answer came before its question");
+    let first_question = listener
+        .messages()
+        .iter()
+        .position(|(name, _)| name == "question");
+    let first_answer = listener
+        .messages()
+        .iter()
+        .position(|(name, _)| name == "answer");
+    assert!(
+        first_question < first_answer,
+        "an answer came before its question"
+    );
     for broker in &brokers {
         broker.close();
     }
@@ -194,8 +264,11 @@ impl Inbox for Answering {
         assert!(self.broker.state().is_up() || self.broker.state() == LinkState::Connecting);
         assert!(self.broker.stats().received > 0);
         if channel == "question" {
-            self.broker.subscribe(Subscription::Channel("more".to_owned()));
-            self.broker.publish("answer", Bytes::from_static(b"!")).expect("the message is small");
+            self.broker
+                .subscribe(Subscription::Channel("more".to_owned()));
+            self.broker
+                .publish("answer", Bytes::from_static(b"!"))
+                .expect("the message is small");
         }
         if let Some(recorder) = self.recorder.get() {
             recorder.message(channel, payload);
@@ -215,8 +288,17 @@ pub async fn oversize_is_refused(maker: Maker<'_>) {
     let largest = Bytes::from(vec![1; MAX_BUS_MESSAGE_BYTES]);
     assert_eq!(cluster.brokers[0].publish("large", largest), Ok(()));
     cluster.fence(0).await;
-    let seen: Vec<_> = cluster.recorders[2].messages().into_iter().filter(|(name, _)| name == "large").collect();
-    assert_eq!(seen.iter().map(|(_, payload)| payload.len()).collect::<Vec<_>>(), [MAX_BUS_MESSAGE_BYTES]);
+    let seen: Vec<_> = cluster.recorders[2]
+        .messages()
+        .into_iter()
+        .filter(|(name, _)| name == "large")
+        .collect();
+    assert_eq!(
+        seen.iter()
+            .map(|(_, payload)| payload.len())
+            .collect::<Vec<_>>(),
+        [MAX_BUS_MESSAGE_BYTES]
+    );
     cluster.end();
 }
 
@@ -225,7 +307,10 @@ pub async fn close_is_final(maker: Maker<'_>) {
     let cluster = Cluster::new(maker, &[channel("after")]).await;
     cluster.brokers[0].close();
     cluster.brokers[0].close();
-    assert_eq!(cluster.brokers[0].publish("after", Bytes::new()), Err(PublishError::Closed));
+    assert_eq!(
+        cluster.brokers[0].publish("after", Bytes::new()),
+        Err(PublishError::Closed)
+    );
     cluster.publish(1, "after", "x");
     cluster.publish(1, FENCE, "last");
     for recorder in &cluster.recorders[1..] {

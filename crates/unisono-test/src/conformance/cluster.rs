@@ -41,9 +41,12 @@ impl Cluster {
                 broker.subscribe(subscription.clone());
             }
         }
-        let cluster = Self { brokers, recorders, fences: AtomicU32::new(0) };
+        let cluster = Self {
+            brokers,
+            recorders,
+            fences: AtomicU32::new(0),
+        };
         cluster.await_up().await;
-        // Subscriptions take effect in order, so the fence alone proves nothing about those behind it: a literal one of its own does.
         cluster.settle().await;
         cluster
     }
@@ -57,8 +60,9 @@ impl Cluster {
         await_until("all links are up", LINK_LIMIT, all_up).await;
     }
 
-    /// Waits until every subscription and unsubscription made so far is in effect on every broker: subscribes each to one more channel,
-    /// behind them, and publishes there until all hear it.
+    /// Waits until every subscription and unsubscription made so far is in effect on every broker: subscribes each to one more channel
+    /// and publishes there until all hear it. The few subscriptions of a test go out in one batch, channels last, so that this one is not
+    /// in effect before the others.
     ///
     /// # Panics
     /// When they do not take effect.
@@ -69,7 +73,9 @@ impl Cluster {
         }
         await_until("all subscriptions are in effect", LINK_LIMIT, || {
             self.publish(0, &channel, "settled");
-            self.recorders.iter().all(|recorder| !recorder.texts(&channel).is_empty())
+            self.recorders
+                .iter()
+                .all(|recorder| !recorder.texts(&channel).is_empty())
         })
         .await;
     }
@@ -80,7 +86,9 @@ impl Cluster {
     /// When it is refused.
     pub fn publish(&self, broker: usize, channel: &str, text: &str) {
         let payload = Bytes::copy_from_slice(text.as_bytes());
-        self.brokers[broker].publish(channel, payload).expect("the message is small and the buffer is not full");
+        self.brokers[broker]
+            .publish(channel, payload)
+            .expect("the message is small and the buffer is not full");
     }
 
     /// Publishes a fence from one of the brokers and waits until all have it: whatever that broker published before has arrived
@@ -103,7 +111,10 @@ impl Cluster {
     pub fn end(self) {
         for (broker, recorder) in self.brokers.iter().zip(&self.recorders) {
             broker.close();
-            assert!(!recorder.overlapped(), "an inbox was called while it was being called");
+            assert!(
+                !recorder.overlapped(),
+                "an inbox was called while it was being called"
+            );
         }
     }
 }

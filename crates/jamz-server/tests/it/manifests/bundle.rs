@@ -145,6 +145,11 @@ pub(super) fn parse(file: &str, source: &str) -> Vec<Object> {
         .collect()
 }
 
+/// The text of a file, by its path in the checkout.
+pub(super) fn document(path: &str) -> String {
+    read(&root().join(path))
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

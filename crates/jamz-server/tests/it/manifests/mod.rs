@@ -1,4 +1,4 @@
-//! The manifests in `kubernetes/` and the `Dockerfile`, held against the constants of the binary.
+//! The manifests in `kubernetes/`, the `Dockerfile` and the documents for operators, held against the constants of the binary.
 //!
 //! A manifest can be valid and wrong all the same: a budget that selects no pod, a probe of a path that nobody serves, a grace period
 //! shorter than the drain. Each rule is a function from the [`Bundle`] to problems in words. One test wants no problem in the files as they
@@ -7,6 +7,7 @@
 mod binary;
 mod breakage;
 mod bundle;
+mod docs;
 mod document;
 mod files;
 mod hardening;

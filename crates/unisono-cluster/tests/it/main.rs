@@ -1,0 +1,10 @@
+//! The cluster's logic, seen from outside.
+
+mod classic;
+mod envelopes;
+mod hostile;
+mod memory;
+mod node;
+mod rooms;
+mod support;
+mod template;

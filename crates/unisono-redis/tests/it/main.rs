@@ -1,0 +1,6 @@
+//! The broker against its contract and against a real Redis that misbehaves.
+
+mod commands;
+mod conformance;
+mod outages;
+mod support;

@@ -1,0 +1,150 @@
+//! Commands, replies and events of the peers in the `e2e` directory, as `e2e/README.md` describes them.
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+
+use crate::NodePeer;
+
+/// A peer that is steered by commands. Events that arrive while a reply is awaited are kept, in order.
+pub struct Conversation {
+    peer: NodePeer,
+    /// The first line that the peer wrote.
+    pub ready: Value,
+    events: VecDeque<Value>,
+    last_id: u64,
+}
+
+impl Conversation {
+    /// Starts the script and waits until it is ready.
+    pub async fn start(script: &str, environment: &[(&str, &str)]) -> Self {
+        let mut peer = NodePeer::spawn_with(script, &[], environment);
+        let ready = peer.receive_where(|line| line["event"] == "ready").await;
+        Self {
+            peer,
+            ready,
+            events: VecDeque::new(),
+            last_id: 0,
+        }
+    }
+
+    /// Any number of stock JavaScript clients.
+    pub async fn clients() -> Self {
+        Self::start("peers/client.js", &[]).await
+    }
+
+    /// A Node.js pod with the classic Redis adapter.
+    pub async fn node_pod(redis_url: &str) -> Self {
+        Self::start("peers/node-pod.js", &[("REDIS_URL", redis_url)]).await
+    }
+
+    /// An emitter that is no pod.
+    pub async fn emitter(redis_url: &str) -> Self {
+        Self::start("peers/emitter.js", &[("REDIS_URL", redis_url)]).await
+    }
+
+    /// Sends a command and waits for its reply.
+    ///
+    /// # Errors
+    /// The text of a failed reply.
+    pub async fn try_command(&mut self, command: &str, mut fields: Value) -> Result<Value, String> {
+        self.last_id += 1;
+        let id = json!(self.last_id);
+        fields["id"] = id.clone();
+        fields["cmd"] = json!(command);
+        self.peer.send(&fields).await;
+        loop {
+            let mut line = self.peer.receive().await;
+            if line["reply"] == id {
+                return match line["ok"].as_bool() {
+                    Some(true) => Ok(line["value"].take()),
+                    _ => Err(line["error"].as_str().unwrap_or_default().to_owned()),
+                };
+            }
+            self.events.push_back(line);
+        }
+    }
+
+    /// Sends a command that must succeed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn command(&mut self, command: &str, fields: Value) -> Value {
+        let shown = fields.to_string();
+        self.try_command(command, fields)
+            .await
+            .unwrap_or_else(|error| panic!("{command} {shown}: {error}"))
+    }
+
+    /// Opens a stock client and waits until it is connected.
+    pub async fn open(&mut self, client: &str, url: &str, transports: &[&str]) -> Value {
+        self.command(
+            "open",
+            json!({ "client": client, "url": url, "transports": transports }),
+        )
+        .await
+    }
+
+    /// Emits from a client.
+    pub async fn emit(&mut self, client: &str, event: &str, args: Value) {
+        self.command(
+            "emit",
+            json!({ "client": client, "event": event, "args": args }),
+        )
+        .await;
+    }
+
+    /// Emits from a client and waits for the answer's arguments.
+    pub async fn emit_ack(&mut self, client: &str, event: &str, args: Value) -> Value {
+        self.command(
+            "emit_ack",
+            json!({ "client": client, "event": event, "args": args }),
+        )
+        .await
+    }
+
+    /// The first event, kept or to come, for which `wanted` holds; it is taken out, those before it stay.
+    pub async fn event_where(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
+        if let Some(index) = self.events.iter().position(&mut wanted) {
+            return self.events.remove(index).unwrap_or_default();
+        }
+        loop {
+            let line = self.peer.receive().await;
+            if wanted(&line) {
+                return line;
+            }
+            self.events.push_back(line);
+        }
+    }
+
+    /// The arguments of the next event `name` that `client` gets.
+    pub async fn message(&mut self, client: &str, name: &str) -> Value {
+        let mut event = self
+            .event_where(|e| e["event"] == "message" && e["client"] == client && e["name"] == name)
+            .await;
+        event["args"].take()
+    }
+
+    /// Takes out all kept events `name` that `client` got, without waiting for any.
+    pub fn kept_messages(&mut self, client: &str, name: &str) -> Vec<Value> {
+        let mut found = Vec::new();
+        self.events.retain_mut(|e| {
+            let is_one = e["event"] == "message" && e["client"] == client && e["name"] == name;
+            if is_one {
+                found.push(e["args"].take());
+            }
+            !is_one
+        });
+        found
+    }
+
+    /// All kept events for which `wanted` holds; they stay.
+    pub fn kept(&self, mut wanted: impl FnMut(&Value) -> bool) -> Vec<&Value> {
+        self.events.iter().filter(|event| wanted(event)).collect()
+    }
+
+    /// Ends the process at once.
+    pub async fn kill(&mut self) {
+        self.peer.kill().await;
+    }
+}

@@ -1,0 +1,1 @@
+//! Node.js pods and ours on one Redis.
