@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Happening, Kind, PATIENCE, Swarm};
+use super::{Happening, Kind, PATIENCE, Swarm, raise_open_files, seconds};
 use crate::histogram::Histogram;
 use crate::process;
 
@@ -16,28 +16,38 @@ const INTRODUCTION: u64 = 999_999_999_999;
 const INTRODUCTION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One server, everybody in one room.
+#[derive(clap::Args)]
 pub struct Fanout {
     /// The server.
+    #[arg(long)]
     pub target: SocketAddr,
     /// Its process.
+    #[arg(long)]
     pub pid: u32,
     /// Clients in the room.
+    #[arg(long, default_value_t = 1000)]
     pub clients: usize,
     /// Publishes under way at any time, each from a client of its own.
+    #[arg(long, default_value_t = 1)]
     pub in_flight: usize,
     /// Bytes of the argument.
+    #[arg(long, default_value_t = 100)]
     pub payload: usize,
     /// How long to run before measuring.
+    #[arg(long, value_parser = seconds, default_value = "1")]
     pub warm_up: Duration,
     /// How long to measure.
+    #[arg(long = "seconds", value_parser = seconds, default_value = "5")]
     pub duration: Duration,
     /// Handshakes under way while connecting.
+    #[arg(long, default_value_t = 100)]
     pub handshakes: usize,
 }
 
 impl Fanout {
     /// Connects, publishes and measures.
     pub fn run(&self) -> Result<Value> {
+        raise_open_files(self.clients);
         let mut swarm = Swarm::new()?;
         let clients = swarm.connect(self.target, self.clients, self.handshakes)?;
         let publishers: Vec<usize> = clients.iter().copied().take(self.in_flight).collect();
@@ -64,19 +74,26 @@ impl Fanout {
     }
 }
 
-/// Two servers on one bus: one client publishes at A, one receives at B.
+/// Two servers on one bus: one client publishes at the one, one receives at the other.
+#[derive(clap::Args)]
 pub struct Cross {
     /// The server published at.
+    #[arg(long)]
     pub publish_at: SocketAddr,
     /// The server received at.
+    #[arg(long)]
     pub receive_at: SocketAddr,
     /// The processes whose CPU time counts, in the order in which it is reported.
+    #[arg(long, value_delimiter = ',')]
     pub pids: Vec<u32>,
     /// Bytes of the argument.
+    #[arg(long, default_value_t = 100)]
     pub payload: usize,
     /// How long to run before measuring.
+    #[arg(long, value_parser = seconds, default_value = "1")]
     pub warm_up: Duration,
     /// How long to measure.
+    #[arg(long = "seconds", value_parser = seconds, default_value = "5")]
     pub duration: Duration,
 }
 

@@ -6,27 +6,34 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Happening, Kind, PATIENCE, Swarm};
+use super::{Happening, Kind, PATIENCE, Swarm, raise_open_files, seconds};
 use crate::histogram::Histogram;
 use crate::process;
 
-/// Connect, close, again.
+/// Connects and closes, over and over.
+#[derive(clap::Args)]
 pub struct Handshakes {
     /// The server.
+    #[arg(long)]
     pub target: SocketAddr,
     /// Its process.
+    #[arg(long)]
     pub pid: u32,
     /// Handshakes under way at any time.
+    #[arg(long, default_value_t = 16)]
     pub in_flight: usize,
     /// How long to run before measuring.
+    #[arg(long, value_parser = seconds, default_value = "1")]
     pub warm_up: Duration,
     /// How long to measure.
+    #[arg(long = "seconds", value_parser = seconds, default_value = "5")]
     pub duration: Duration,
 }
 
 impl Handshakes {
     /// Runs and measures.
     pub fn run(&self) -> Result<Value> {
+        raise_open_files(self.in_flight);
         let mut swarm = Swarm::new()?;
         let mut begun = Vec::new();
         for _ in 0..self.in_flight {

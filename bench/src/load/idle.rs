@@ -6,29 +6,36 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Kind, Swarm};
+use super::{Kind, Swarm, raise_open_files, seconds};
 use crate::process;
 
 /// Clients connected before the first look at the memory, so that what a server allocates once is not charged to the clients.
 const WARM_UP_CLIENTS: usize = 100;
 
-/// Connect and stay.
+/// Connects, stays, and looks at the server's memory.
+#[derive(clap::Args)]
 pub struct Idle {
     /// The server.
+    #[arg(long)]
     pub target: SocketAddr,
     /// Its process.
+    #[arg(long)]
     pub pid: u32,
     /// How many clients the memory is divided by.
+    #[arg(long, default_value_t = 10_000)]
     pub clients: usize,
     /// Handshakes under way while connecting.
+    #[arg(long, default_value_t = 50)]
     pub handshakes: usize,
     /// How long to stay idle before the memory is looked at, both times.
+    #[arg(long, value_parser = seconds, default_value = "3")]
     pub settle: Duration,
 }
 
 impl Idle {
     /// Connects and measures.
     pub fn run(&self) -> Result<Value> {
+        raise_open_files(self.clients + WARM_UP_CLIENTS);
         let mut swarm = Swarm::new()?;
         swarm.connect(self.target, WARM_UP_CLIENTS, self.handshakes)?;
         self.stay(&mut swarm)?;

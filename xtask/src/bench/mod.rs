@@ -11,7 +11,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::step::{self, BUILD_DEADLINE, step};
@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     };
     machine::raise_open_files();
     let mut samples: Samples = BTreeMap::new();
+    let mut failures = 0;
     for round in 1..=options.rounds {
         for measurement in options.measurements() {
             for server in servers
@@ -47,18 +48,32 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
                     "round {round} of {}: {measurement}, {server}",
                     options.rounds
                 );
-                let sample = step(&name, || {
+                match step(&name, || {
                     measurement.take(server, &programs, redis.as_ref(), options.is_quick)
-                })?;
-                samples
-                    .entry((measurement, server))
-                    .or_default()
-                    .push(sample);
+                }) {
+                    Ok(sample) => samples
+                        .entry((measurement, server))
+                        .or_default()
+                        .push(sample),
+                    Err(error) => {
+                        eprintln!("   {error:#}");
+                        failures += 1;
+                    }
+                }
             }
         }
     }
+    report(&options, &samples)?;
+    match failures {
+        0 => Ok(()),
+        count => bail!("{count} measurements failed; the table holds the others"),
+    }
+}
+
+/// Prints the table, and writes the samples where they are wanted.
+fn report(options: &Options, samples: &Samples) -> Result<()> {
     let machine = machine::describe();
-    println!("\n{machine}\n\n{}", table::render(&samples));
+    println!("\n{machine}\n\n{}", table::render(samples));
     if let Some(path) = &options.json {
         let list: Vec<_> = samples
             .iter()

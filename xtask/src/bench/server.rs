@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -159,8 +160,21 @@ impl Redis {
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on. Nothing else on a benchmark's machine opens ports between now and its use.
+/// Below the ports that systems give to outgoing connections, so that no client of a run before, whose port rests for a minute, is in the way.
+const PORTS: std::ops::Range<u16> = 15_000..30_000;
+
+/// A port that nobody uses, on any address. Nothing else on a benchmark's machine opens ports of this range between now and its use.
 fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
-    Ok(listener.local_addr()?)
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let (count, start) = (
+        PORTS.end - PORTS.start,
+        (std::process::id() % 10_000) as u16,
+    );
+    for _ in 0..count {
+        let port = PORTS.start + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return Ok((Ipv4Addr::LOCALHOST, port).into());
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }

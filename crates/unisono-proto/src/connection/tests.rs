@@ -102,7 +102,7 @@ fn namespaces_are_bounded() {
 #[test]
 fn a_client_that_joins_nothing_is_closed_in_time() {
     let mut connection = Connection::new(&config(), 0);
-    let mut now = 0;
+    let mut now;
     let due = loop {
         now = connection.next_deadline();
         match connection.handle_timeout(now) {

@@ -297,11 +297,11 @@ impl Decoder {
         frame.unmask(piece, partial.received);
         partial.received += piece.len();
         let missing = frame.len - partial.received;
-        reserve(
-            buffer,
-            piece.len(),
-            if frame.fin { missing } else { self.max_message },
-        );
+        let later = match frame.fin {
+            true => missing,
+            false => self.max_message.saturating_sub(buffer.len() + piece.len()),
+        };
+        reserve(buffer, piece.len(), later);
         buffer.extend_from_slice(piece);
         if missing > 0 {
             return Collected::Part;

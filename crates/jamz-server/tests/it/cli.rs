@@ -1,0 +1,157 @@
+//! The binary from outside: exit codes, signals, log lines.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+use jamz_server::config::names;
+use unisono_test::{RedisServer, free_port};
+
+/// The binary with an environment of its own.
+fn binary(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jamz-server"));
+    command.args(arguments).env_clear().envs(environment.iter().copied());
+    command.stdin(Stdio::null());
+    // Looked up by the commands that start a redis-server.
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = binary(arguments, environment).output().unwrap();
+    let text = [stdout, stderr].concat();
+    (status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A running pod, killed when the test fails before it ends it.
+struct Served {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Served {
+    fn start(environment: &[(&str, &str)]) -> Self {
+        let mut command = binary(&[], environment);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// The next log line that contains `text`; ends with the process if there is none.
+    fn line(&mut self, text: &str) -> String {
+        let mut lines = self.lines.by_ref().map_while(Result::ok);
+        lines.find(|line| line.contains(text)).unwrap_or_else(|| panic!("no line with {text:?}"))
+    }
+
+    fn signal(&self, name: &str) {
+        let signal = format!("-{name}");
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&signal, &id]).status().unwrap().success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn exit_codes() {
+    let check = |arguments: &[&str], environment: &[(&str, &str)], code: i32, says: &str| {
+        let (status, text) = run(arguments, environment);
+        assert_eq!(status, Some(code), "{arguments:?} {text}");
+        assert!(text.contains(says), "{arguments:?} should say {says:?}: {text}");
+    };
+    check(&["version"], &[], 0, env!("CARGO_PKG_VERSION"));
+    check(&["--help"], &[], 0, "healthcheck");
+    check(&["nonsense"], &[], 2, "nonsense");
+    check(&["verify"], &[], 2, "--url");
+    check(&["verify", "--url", "https://a"], &[], 2, "TLS");
+    check(&["check-config"], &[], 0, "REDIS_URL=(unset");
+    let bad = [(names::PORT, "x"), ("REDIS_HOST", "h")];
+    check(&["check-config"], &bad, 2, "REDIS_HOST is not a setting");
+    check(&["serve"], &bad, 2, "PORT is \"x\"");
+    check(&["doctor"], &[], 0, "single-instance");
+    let nowhere = format!("redis://:secret@127.0.0.1:{}", free_port());
+    check(&["doctor"], &[(names::REDIS_URL, &nowhere)], 1, "FAIL  reachable");
+    let port = free_port().to_string();
+    check(&["healthcheck"], &[(names::ADMIN_PORT, &port)], 1, "not alive");
+    check(&["verify", "--url", &format!("http://127.0.0.1:{port}")], &[], 1, "cannot connect");
+    let (_, text) = run(&["doctor"], &[(names::REDIS_URL, &nowhere)]);
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn the_demo_proves_itself() {
+    let (status, text) = run(&["demo", "--once"], &[]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("all saw the same order"), "{text}");
+}
+
+#[test]
+fn the_doctor_finds_what_must_be_done() {
+    let good = RedisServer::start();
+    let (status, text) = run(&["doctor"], &[(names::REDIS_URL, &good.url())]);
+    assert_eq!(status, Some(0), "{text}");
+    for line in ["ok    reachable", "ok    version", "ok    eviction", "ok    rights", "ok    pub/sub round trip"] {
+        assert!(text.contains(line), "{text}");
+    }
+    let evicting = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"];
+    let bad = RedisServer::start_with(&evicting);
+    let (status, text) = run(&["doctor"], &[(names::REDIS_URL, &bad.url())]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("FAIL  eviction"), "{text}");
+    bad.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    bad.command(&["ACL", "SETUSER", "pod", "on", ">pw", "~jamz:*", "&*", "+@all", "-publish"]);
+    let url = bad.url().replace("redis://", "redis://pod:pw@");
+    let (status, text) = run(&["doctor"], &[(names::REDIS_URL, &url)]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("FAIL  rights"), "{text}");
+}
+
+#[test]
+fn a_pod_says_what_operators_look_for_and_ends_gently() {
+    let redis = RedisServer::start();
+    let (port, admin) = (free_port().to_string(), free_port().to_string());
+    let url = redis.url();
+    let environment = [
+        (names::HOST, "127.0.0.1"),
+        (names::PORT, port.as_str()),
+        (names::ADMIN_PORT, admin.as_str()),
+        (names::REDIS_URL, url.as_str()),
+        (names::DRAIN_SECONDS, "2"),
+    ];
+    let mut pod = Served::start(&environment);
+    pod.line("✅ Socket.IO Redis adapter connected - multi-pod clustering enabled");
+    assert_eq!(run(&["healthcheck"], &environment).0, Some(0));
+    let address = format!("http://127.0.0.1:{port}");
+    let (status, text) = run(&["verify", "--url", &address, "--rounds", "3"], &[]);
+    assert_eq!(status, Some(0), "{text}");
+    pod.line("Socket.IO connection");
+    pod.line("Socket.IO connection");
+    pod.signal("TERM");
+    pod.line("draining");
+    assert_eq!(pod.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_pod_without_redis_says_so() {
+    let (port, admin) = (free_port().to_string(), free_port().to_string());
+    let environment = [(names::PORT, port.as_str()), (names::ADMIN_PORT, admin.as_str())];
+    let mut pod = Served::start(&environment);
+    pod.line("⚠️  REDIS_URL not set - Socket.IO running in single-instance mode");
+    pod.line("⚠️  Multi-pod deployments will NOT sync events across pods");
+    pod.signal("INT");
+    assert_eq!(pod.child.wait().unwrap().code(), Some(0));
+
+    let nowhere = format!("redis://:secret@127.0.0.1:{}", free_port());
+    let mut pod = Served::start(&[environment.as_slice(), &[(names::REDIS_URL, &nowhere)]].concat());
+    assert!(!pod.line("❌ Redis adapter connection failed: ").contains("secret"));
+    pod.line("⚠️  Socket.IO running in single-instance mode");
+    let mut taken = Vec::new();
+    let second = binary(&[], &environment).output().unwrap();
+    taken.extend(second.stderr);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&taken).contains("cannot listen"));
+}
