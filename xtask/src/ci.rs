@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::step::{self, BUILD_DEADLINE, step};
-use crate::{Usage, fuzz, test, tidy, workspace};
+use crate::{Usage, fuzz, test, tidy, tools, workspace};
 
 /// Enough to see that every target still builds and that nothing lies on the surface.
 const FUZZ_SECONDS: u32 = 3;
@@ -40,7 +40,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         step::run(&mut command, BUILD_DEADLINE)
     })?;
     test::run(&[])?;
-    if with_fuzz {
+    if with_fuzz && !tools::answers("c++", "--version") {
+        eprintln!("── fuzz: left out, since libFuzzer needs a C++ compiler and there is no c++");
+    } else if with_fuzz {
         step("fuzz", || {
             fuzz::run(&["--seconds".to_owned(), FUZZ_SECONDS.to_string()])
         })?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::IntoConnectionInfo;
 use redis::io::tcp::TcpSettings;
+use redis::{Client, ConnectionAddr, RedisResult, TlsCertificates};
 
 use crate::limits::{PUBLISH_BUFFER_BYTES, PUBLISH_BUFFER_MESSAGES, PUBLISH_MAX_AGE};
 
@@ -11,6 +12,7 @@ use crate::limits::{PUBLISH_BUFFER_BYTES, PUBLISH_BUFFER_MESSAGES, PUBLISH_MAX_A
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
     pub(crate) connection: Redacted<redis::ConnectionInfo>,
+    root_certificates: Option<Vec<u8>>,
     pub(crate) redacted_url: String,
     pub(crate) client_name: String,
     pub(crate) buffer_bytes: usize,
@@ -75,6 +77,7 @@ impl RedisConfig {
                     .set_redis_settings(settings)
                     .set_tcp_settings(tcp),
             ),
+            root_certificates: None,
             redacted_url,
             client_name: "unisono".to_owned(),
             buffer_bytes: PUBLISH_BUFFER_BYTES,
@@ -93,11 +96,37 @@ impl RedisConfig {
         self
     }
 
+    /// For `rediss://` with a private authority: its certificates in PEM, trusted instead of the public ones. Unreadable ones show as
+    /// failing attempts to connect.
+    #[must_use]
+    pub fn root_certificates(mut self, pem: &[u8]) -> Self {
+        self.root_certificates = Some(pem.to_vec());
+        self
+    }
+
     /// The limits of the publish buffer: bytes (default 8 MiB), messages (65,536), and how long a message may wait (5 s).
     #[must_use]
     pub fn publish_buffer(mut self, bytes: usize, messages: usize, max_age: Duration) -> Self {
         (self.buffer_bytes, self.buffer_messages, self.buffer_max_age) = (bytes, messages, max_age);
         self
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.connection.0.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
+    pub(crate) fn client(&self) -> RedisResult<Client> {
+        let connection = self.connection.0.clone();
+        match &self.root_certificates {
+            Some(pem) if self.is_tls() => {
+                let certificates = TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(pem.clone()),
+                };
+                Client::build_with_tls(connection, certificates)
+            }
+            _ => Client::open(connection),
+        }
     }
 
     /// The URL without user and password, for logs.

@@ -72,6 +72,76 @@ impl RedisServer {
         panic!("redis-server did not start in {START_ATTEMPTS} attempts");
     }
 
+    /// Starts one that speaks TLS on [`RedisServer::tls_url`], with a certificate of its own; the second value is that certificate, PEM.
+    ///
+    /// # Panics
+    /// When `redis-server` or `openssl` is not installed, or it does not start.
+    pub fn start_tls() -> (Self, Vec<u8>) {
+        let directory = own_directory();
+        let file = |name: &str| directory.join(name).to_string_lossy().into_owned();
+        let (certificate, key, port) = (
+            file("certificate.pem"),
+            file("key.pem"),
+            free_port().to_string(),
+        );
+        let request = [
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=unisono-test",
+        ];
+        let mut openssl = Command::new("openssl");
+        openssl
+            .args(request)
+            .args(["-addext", "subjectAltName=IP:127.0.0.1"]);
+        openssl.args([
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+        ]);
+        let made = openssl.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        assert!(
+            made.is_ok_and(|status| status.success()),
+            "openssl is not installed: run the tests with `cargo xtask test`"
+        );
+        let pem = fs::read(&certificate).expect("openssl wrote the certificate");
+        let certificates = [
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &key,
+            "--tls-auth-clients",
+            "no",
+        ];
+        let server = Self::start_with(&[&["--tls-port", &port][..], &certificates].concat());
+        let _ = fs::remove_dir_all(&directory);
+        (server, pem)
+    }
+
+    /// `rediss://127.0.0.1:<TLS port>`, for a server of [`RedisServer::start_tls`].
+    ///
+    /// # Panics
+    /// For any other server.
+    pub fn tls_url(&self) -> String {
+        let mut options = self.options.iter();
+        assert!(
+            options.any(|option| option == "--tls-port"),
+            "the server speaks no TLS"
+        );
+        format!(
+            "rediss://127.0.0.1:{}",
+            options.next().expect("the option has a value")
+        )
+    }
+
     /// A port on which a server will be started later with [`RedisServer::restart`]; nothing runs yet.
     ///
     /// # Panics

@@ -26,6 +26,9 @@ pub struct Entry {
     pub(super) ready: watch::Sender<bool>,
     /// The replica may be wrong and must be read again.
     suspect: AtomicBool,
+    /// How often the link had come back when the session was last read; `None` if it never
+    /// was.
+    synced_at: Mutex<Option<u64>>,
     members: AtomicUsize,
     used: Mutex<Instant>,
 }
@@ -40,6 +43,7 @@ impl Entry {
             delivered: watch::Sender::new(0),
             ready: watch::Sender::new(false),
             suspect: AtomicBool::new(false),
+            synced_at: Mutex::default(),
             members: AtomicUsize::new(0),
             used: Mutex::new(Instant::now()),
         }
@@ -65,6 +69,15 @@ impl Entry {
 
     pub(super) fn set_suspect(&self, suspect: bool) {
         self.suspect.store(suspect, SeqCst);
+    }
+
+    pub(super) fn synced_at(&self) -> Option<u64> {
+        *self.synced_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_synced_at(&self, reconnects: u64) {
+        let mut synced_at = self.synced_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *synced_at = Some(reconnects);
     }
 
     pub(super) fn touch(&self) {

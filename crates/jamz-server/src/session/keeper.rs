@@ -25,30 +25,27 @@ impl Sessions {
     pub async fn keep(&self) {
         let mut rounds = tokio::time::interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut was_up = true;
-        let mut reconnects = self.0.link.stats().reconnects;
         loop {
             tokio::select! {
                 _ = rounds.tick() => {}
                 () = self.0.wake.notified() => {}
             }
-            let up = self.0.link.state().is_up();
-            let seen = self.0.link.stats().reconnects;
-            // A change of the counter shows a loss that was shorter than a round.
-            if up && (!was_up || seen != reconnects) {
-                self.suspect_all();
-            }
-            (was_up, reconnects) = (up, seen);
-            if up {
+            if self.0.link.state().is_up() {
+                self.suspect_those_that_missed_some();
                 self.sync_suspects().await;
             }
             self.forget_idle();
         }
     }
 
-    fn suspect_all(&self) {
+    /// A session that was read before the link last came back may have missed something. The
+    /// counter also shows a loss that was shorter than a round.
+    fn suspect_those_that_missed_some(&self) {
+        let reconnects = self.0.link.stats().reconnects;
         for entry in self.entries().values() {
-            entry.set_suspect(true);
+            if entry.synced_at() != Some(reconnects) {
+                entry.set_suspect(true);
+            }
         }
     }
 

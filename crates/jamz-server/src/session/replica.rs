@@ -15,7 +15,7 @@ pub const MAX_BUFFERED_NOTES: usize = 256;
 pub enum Applied {
     /// The state moved on.
     Changed,
-    /// Kept until the running load is done.
+    /// Looked at again when the running load is done.
     Buffered,
     /// Already known.
     Stale,
@@ -33,7 +33,6 @@ pub struct Replica {
     /// A change that is being delivered to the clients of this pod only.
     local: Option<Change>,
     loading: Option<Buffer>,
-    loaded_once: bool,
 }
 
 #[derive(Debug, Default)]
@@ -53,14 +52,12 @@ impl Replica {
         self.dirty
     }
 
-    /// Whether it was ever read from the store.
-    pub fn is_loaded(&self) -> bool {
-        self.loaded_once
-    }
-
-    /// Notes that arrive from now on are kept until [`Self::finish_load`].
-    pub fn begin_load(&mut self) {
+    /// Notes that arrive from now on are kept until [`Self::finish_load`]. Returns the state
+    /// before the load: except for changes of this pod alone, the store knew it before it is
+    /// asked.
+    pub fn begin_load(&mut self) -> SessionState {
         self.loading = Some(Buffer::default());
+        self.state.clone()
     }
 
     /// The load failed; the replica stays as it was.
@@ -74,7 +71,6 @@ impl Replica {
         let buffer = self.loading.take().unwrap_or_default();
         self.state = loaded;
         self.dirty = false;
-        self.loaded_once = true;
         let mut complete = !buffer.overflowed;
         for (revision, content) in &buffer.notes {
             complete &= self.apply(*revision, content) != Applied::OutOfStep;
@@ -90,15 +86,17 @@ impl Replica {
         if let (true, Some(_), Content::Full(full)) = (from_self, &self.loading, content) {
             return self.finish_load_with(revision, full);
         }
-        if let Some(buffer) = &mut self.loading {
-            if buffer.notes.len() < MAX_BUFFERED_NOTES {
-                buffer.notes.push((revision, content.clone()));
-            } else {
-                buffer.overflowed = true;
-            }
-            return Applied::Buffered;
+        // During a load as well: clients hear of it now, and newcomers must see what they know.
+        let applied = self.apply(revision, content);
+        let Some(buffer) = &mut self.loading else {
+            return applied;
+        };
+        if buffer.notes.len() < MAX_BUFFERED_NOTES {
+            buffer.notes.push((revision, content.clone()));
+        } else {
+            buffer.overflowed = true;
         }
-        self.apply(revision, content)
+        Applied::Buffered
     }
 
     /// What this pod wrote after its load comes back: from here on its clients know.
@@ -242,6 +240,10 @@ mod tests {
             assert_eq!(replica.finish_load(state(8, 12, "l")), complete);
             assert_eq!(replica.state().revision, revision);
         };
+        let mut shown = replica();
+        shown.begin_load();
+        shown.note(6, &set(20, "n"), false);
+        assert_eq!(shown.state(), &state(6, 20, "n"), "newcomers see what clients know");
         check(&[], true, 8);
         check(&[6, 7, 8], true, 8);
         check(&[7, 8, 9, 10], true, 10);

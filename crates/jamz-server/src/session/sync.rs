@@ -5,6 +5,7 @@
 //! the same state: of every part the change that came last.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use unisono::Prepared;
 
@@ -20,6 +21,9 @@ use crate::store::{Replaced, Unavailable};
 /// How often a session is read again when other pods change it at the same moment. Each
 /// failed attempt means that another pod got through.
 const SYNC_ATTEMPTS: usize = 8;
+/// How long a message that is already in the store may still be on its way to us: both were
+/// sent by Redis at the same moment.
+const CATCH_UP: Duration = Duration::from_millis(100);
 
 impl Sessions {
     /// [`Self::sync`] in a task of its own, which comes to its end even if the caller goes
@@ -60,12 +64,18 @@ impl Sessions {
             return Err(Unavailable::because("the link to Redis is away"));
         }
         entry.set_suspect(false);
-        entry.replica().begin_load();
+        let reconnects = self.0.link.stats().reconnects;
+        let missed_some = entry.synced_at() != Some(reconnects);
+        let local = entry.replica().begin_load();
         let stored = self.0.store.load(&entry.id).await?;
-        let local = entry.state();
+        entry.set_synced_at(reconnects);
         let merged = local.merged(&stored);
         if merged.same_parts(&stored) && local.revision <= stored.revision {
-            return Ok(self.adopt(entry, &local, stored));
+            if !missed_some {
+                // What the store knows more is on its way to the clients as well.
+                entry.reached(stored.revision, CATCH_UP).await;
+            }
+            return Ok(self.adopt(entry, stored));
         }
         let revision = merged.revision.saturating_add(1);
         let next = merged.at_revision(revision);
@@ -88,32 +98,32 @@ impl Sessions {
         Ok(!replica.is_loading() || replica.finish_load(next))
     }
 
-    /// Takes over what the store has and tells the clients of this pod what is new to them.
-    fn adopt(&self, entry: &Entry, local: &SessionState, stored: SessionState) -> bool {
-        let told = *entry.ready.borrow() && stored != *local;
-        let mut complete = true;
+    /// Takes over what the store has and tells the clients of this pod if that is not what
+    /// they have heard.
+    fn adopt(&self, entry: &Entry, stored: SessionState) -> bool {
+        let shown = *entry.ready.borrow();
         self.space().conduct(|| {
-            let moved = Controller::of(local) != Controller::of(&stored);
-            complete = entry.replica().finish_load(stored);
-            if told {
-                self.tell(entry, moved);
+            let known = entry.state();
+            let complete = entry.replica().finish_load(stored);
+            let state = entry.state();
+            if shown && state != known {
+                self.tell(entry, &state, Controller::of(&known) != Controller::of(&state));
             }
-        });
-        complete
+            complete
+        })
     }
 
     /// Emits the state to the clients of this pod.
-    fn tell(&self, entry: &Entry, controller_moved: bool) {
+    fn tell(&self, entry: &Entry, state: &SessionState, controller_moved: bool) {
         self.0.metrics.count_resync();
-        let state = entry.state();
         let mut local = self.space().broadcast().local();
         if let Some(room) = &entry.room {
             local = local.to(room);
         }
-        let mut told = local.clone().emit(SESSION_STATE, &Snapshot::of(&state, now_ms()));
+        let mut told = local.clone().emit(SESSION_STATE, &Snapshot::of(state, now_ms()));
         if controller_moved {
             for event in CONTROL_CHANGED {
-                let payload = ControllerChanged::told(&state, now_ms());
+                let payload = ControllerChanged::told(state, now_ms());
                 told = told.and(local.clone().emit(event, &payload));
             }
         }

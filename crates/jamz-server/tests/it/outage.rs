@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use jamz_server::clock::now_ms;
+use jamz_server::config::names;
 use serde_json::{Value, json};
-use unisono_test::RedisServer;
+use unisono_test::{RedisServer, await_until};
 
 use crate::support::{TestClient, TestPod, change};
-use jamz_server::config::names;
 
 const CHANGED: &str = "music-control-changed";
 /// Within this time of the return of Redis everybody must know the same.
@@ -49,6 +50,9 @@ impl House {
 
     /// One client takes control, and these hear of it.
     async fn take(&mut self, by: usize, user: &str, heard_by: &[usize]) {
+        // What happens in the same millisecond on two pods has no order.
+        let now = now_ms();
+        await_until("the clock goes on", AGREED_WITHIN, || now_ms() > now).await;
         self.clients[by].take("s1", user).await;
         for &index in heard_by {
             while change(&self.clients[index].next(CHANGED).await).1 != user {}

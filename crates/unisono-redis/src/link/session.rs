@@ -21,7 +21,7 @@ pub(super) struct Session {
 impl Session {
     /// Opens the connections and confirms every wanted subscription. The caller bounds the time.
     pub(super) async fn open(link: &Arc<Link>, generation: u64) -> RedisResult<Self> {
-        let client = redis::Client::open(link.config.connection.0.clone())?;
+        let client = link.config.client()?;
         let plain = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(REPLY_DEADLINE))
             .set_response_timeout(Some(REPLY_DEADLINE));

@@ -194,6 +194,22 @@ async fn a_wrong_password_is_reported_without_showing_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_and_certificates_are_checked() {
+    let (server, certificate) = RedisServer::start_tls();
+    let config = RedisConfig::parse(&server.tls_url()).expect("valid");
+    let trusting = Node::start_with(config.clone().root_certificates(&certificate));
+    trusting.await_state(LinkState::Subscribed).await;
+    trusting.publish("secret");
+    trusting.await_text("secret").await;
+    let doubting = Node::start_with(config.clone());
+    doubting.await_state(LinkState::Down).await;
+    let error = doubting.broker.last_error().expect("there was an error");
+    assert!(error.contains("certificate"), "{error}");
+    let confused = Node::start_with(config.root_certificates(b"no certificate"));
+    confused.await_state(LinkState::Down).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn closing_ends_everything() {
     let server = RedisServer::start();
     let node = Node::up(&server.url()).await;

@@ -43,6 +43,8 @@ pub(crate) struct Session {
     timer: Pin<Box<Sleep>>,
     /// What `timer` is set to.
     armed: u64,
+    /// Written since the mailbox was last told.
+    written: Written,
     /// Not reading, because handlers are behind.
     held_back: bool,
 }
@@ -79,7 +81,7 @@ impl Session {
         let machine = Connection::new(&server.config.connection, server.now_ms());
         let armed = machine.next_deadline();
         let timer = Box::pin(tokio::time::sleep_until(server.instant(armed)));
-        Self { server, conn, machine, wire, slots: Slots::default(), phase: Phase::Open, timer, armed, held_back: false }
+        Self { server, conn, machine, wire, slots: Slots::default(), phase: Phase::Open, timer, armed, written: Written::default(), held_back: false }
     }
 
     /// Ends the session. The sockets leave their rooms at once; what was already queued still goes out if the transport works.
@@ -95,7 +97,9 @@ impl Session {
 
     /// Takes what others have left in the mailbox.
     fn look(&mut self) {
+        let written = std::mem::take(&mut self.written);
         let mut mail = self.conn.mailbox();
+        mail.written(written.messages, written.bytes);
         mail.look();
         let closing = mail.closing;
         let leaving = std::mem::take(&mut mail.leaving);
@@ -111,6 +115,15 @@ impl Session {
         if let Some(reason) = closing {
             self.end(reason);
         }
+    }
+
+    /// Tells the mailbox what was written, and that somebody has to wake this task. `false` if there is something to do already.
+    fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
+        let written = std::mem::take(&mut self.written);
+        let mut mail = self.conn.mailbox();
+        mail.written(written.messages, written.bytes);
+        mail.blocked = matches!(&self.wire, Wire::WebSocket(socket) if socket.blocked);
+        mail.sleep(cx.waker())
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) {
@@ -183,13 +196,7 @@ impl Session {
         if socket.hands.is_empty() {
             return;
         }
-        let mut written = Written::default();
-        let result = socket.poll_write(cx, &mut written);
-        let blocked = socket.blocked;
-        let mut mail = self.conn.mailbox();
-        mail.written(written.messages, written.bytes);
-        mail.blocked = blocked;
-        drop(mail);
+        let result = socket.poll_write(cx, &mut self.written);
         if let Poll::Ready(Err(_)) = result {
             self.end(CloseReason::TransportError);
         }
@@ -242,7 +249,7 @@ impl Future for Session {
             if this.held_back && !this.slots.is_full() {
                 continue;
             }
-            if this.conn.mailbox().sleep(cx.waker()) {
+            if this.sleep(cx) {
                 return Poll::Pending;
             }
         }

@@ -47,12 +47,16 @@ impl Stream {
         }
     }
 
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => match slices {
-                [one] => Pin::new(stream).poll_write(cx, one),
-                many => Pin::new(stream).poll_write_vectored(cx, many),
-            },
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Other(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+        }
+    }
+
+    pub(crate) fn poll_write_vectored(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Other(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
         }
     }

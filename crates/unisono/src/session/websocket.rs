@@ -46,15 +46,21 @@ impl WebSocket {
     /// The connection is broken.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, written: &mut Written) -> Poll<io::Result<()>> {
         self.blocked = false;
-        while !self.hands.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let mut count = 0;
-            for (slice, message) in slices.iter_mut().zip(&self.hands) {
-                let skip = if count == 0 { self.offset } else { 0 };
-                *slice = IoSlice::new(&message.frames()[skip..]);
-                count += 1;
-            }
-            match self.stream.poll_write(cx, &slices[..count]) {
+        while let Some(first) = self.hands.front() {
+            let first = &first.frames()[self.offset..];
+            let result = if self.hands.len() == 1 {
+                self.stream.poll_write(cx, first)
+            } else {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                slices[0] = IoSlice::new(first);
+                let mut count = 1;
+                for (slice, message) in slices[1..].iter_mut().zip(self.hands.iter().skip(1)) {
+                    *slice = IoSlice::new(message.frames());
+                    count += 1;
+                }
+                self.stream.poll_write_vectored(cx, &slices[..count])
+            };
+            match result {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => self.advance(n, written),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
