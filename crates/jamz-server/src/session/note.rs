@@ -1,8 +1,9 @@
 //! What one pod tells the replicas of the others along with a broadcast.
 //!
 //! A note rides in the part of a bus message that Node.js pods ignore, as compact JSON:
-//! `{"s":"<session id>","c":{"t":<ms>,"p":[["controller","<json>"]]}}` for a change, and
-//! `{"s":…,"f":<state>}` for a whole state. Without `s` it speaks of the default session.
+//! `{"s":"<session id>","c":{"t":<ms>,"p":[["controller","<json>"]]}}` for a change,
+//! `{"s":…,"f":<state>}` for a whole state, `{"b":<number>}` for a buoy. Without `s` it speaks
+//! of the default session.
 //! The revision comes beside the note, because only the store knows it.
 
 use bytes::Bytes;
@@ -35,6 +36,10 @@ pub enum Content {
     /// The whole state, sent after an outage.
     #[serde(rename = "f")]
     Full(SessionState),
+    /// Nothing: a pod sends it to itself to see when everything that was published before
+    /// has been delivered to its clients.
+    #[serde(rename = "b")]
+    Buoy(u64),
 }
 
 #[derive(Serialize, Deserialize)]

@@ -139,6 +139,7 @@ impl Replica {
 
     fn apply(&mut self, revision: u32, content: &Content) -> Applied {
         match content {
+            Content::Buoy(_) => Applied::Stale,
             Content::Full(full) => self.apply_full(revision, full),
             Content::Changed { .. } if self.dirty => Applied::OutOfStep,
             Content::Changed { now_ms, set } => {

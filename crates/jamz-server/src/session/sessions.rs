@@ -6,17 +6,18 @@
 //! together afterwards.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use unisono::{Expectation, Prepared, Socket, Space};
 use unisono_cluster::Broker;
 use unisono_cluster::classic::Template;
 
 use super::entry::Entry;
-use super::note::Note;
+use super::note::{Content, Note};
 use super::{Applied, Change, SessionId, SessionState};
 use crate::metrics::{CommitResult, Metrics};
 use crate::store::{Outcome, Store};
@@ -29,6 +30,12 @@ const COMMIT_ATTEMPTS: usize = 3;
 /// How long to wait for an echo: the library delivers by itself after its own, shorter limit.
 pub const ECHO_LIMIT: Duration = Duration::from_secs(3);
 
+/// Room and name of the event that a buoy is.
+const BUOY: &str = "jamz-buoy";
+
+#[derive(Serialize)]
+struct EmptyMap {}
+
 /// All sessions of this pod. Cheap to clone.
 #[derive(Clone)]
 pub struct Sessions(pub(super) Arc<Inner>);
@@ -39,6 +46,9 @@ pub(super) struct Inner {
     pub(super) metrics: Arc<Metrics>,
     /// Wakes the keeper before its next round.
     pub(super) wake: Notify,
+    buoys_sent: AtomicU64,
+    /// The greatest buoy that came back; they come back in the order in which they were sent.
+    buoys_back: watch::Sender<u64>,
     space: OnceLock<Space>,
     entries: Mutex<HashMap<SessionId, Arc<Entry>>>,
 }
@@ -70,6 +80,8 @@ impl Sessions {
             link,
             metrics,
             wake: Notify::new(),
+            buoys_sent: AtomicU64::new(0),
+            buoys_back: watch::Sender::new(0),
             space: OnceLock::new(),
             entries: Mutex::default(),
         }))
@@ -132,6 +144,12 @@ impl Sessions {
         let (Some(revision), Some(content)) = (note.revision, Note::decode(&note.bytes)) else {
             return;
         };
+        if let Content::Buoy(buoy) = content.content {
+            if note.from_self {
+                self.0.buoys_back.send_modify(|back| *back = buoy.max(*back));
+            }
+            return;
+        }
         let entry = self.entries().get(&content.session).cloned();
         let Some(entry) = entry else {
             return;
@@ -243,6 +261,26 @@ impl Sessions {
         }
         entry.set_suspect(true);
         self.counted(CommitResult::Local, Verdict::Done { revision })
+    }
+
+    /// Returns when everything that was published before now has been delivered to the clients
+    /// of this pod, or has not been for so long that it never will.
+    pub(super) async fn caught_up(&self) {
+        let buoy = self.0.buoys_sent.fetch_add(1, SeqCst) + 1;
+        let note = Note {
+            session: SessionId::Default,
+            content: Content::Buoy(buoy),
+        };
+        // Nobody is in this room, so that other pods can drop it by its channel alone.
+        let prepared = self.space().prepare(&[BUOY], BUOY, &EmptyMap {}, Some(note.encode()));
+        match prepared {
+            Ok(prepared) => prepared.publish(0),
+            Err(error) => return tracing::warn!(%error, "buoy cannot be sent"),
+        }
+        let mut back = self.0.buoys_back.subscribe();
+        let arrived = back.wait_for(|back| *back >= buoy);
+        // The library delivers what does not come back, so this ends sooner than its limit.
+        let _ = tokio::time::timeout(ECHO_LIMIT, arrived).await;
     }
 
     /// Encodes the same payload under several names; the first message carries the note.

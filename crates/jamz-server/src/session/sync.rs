@@ -5,7 +5,6 @@
 //! the same state: of every part the change that came last.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use unisono::Prepared;
 
@@ -21,9 +20,6 @@ use crate::store::{Replaced, Unavailable};
 /// How often a session is read again when other pods change it at the same moment. Each
 /// failed attempt means that another pod got through.
 const SYNC_ATTEMPTS: usize = 8;
-/// How long a message that is already in the store may still be on its way to us: both were
-/// sent by Redis at the same moment.
-const CATCH_UP: Duration = Duration::from_millis(100);
 
 impl Sessions {
     /// [`Self::sync`] in a task of its own, which comes to its end even if the caller goes
@@ -65,15 +61,14 @@ impl Sessions {
         }
         entry.set_suspect(false);
         let reconnects = self.0.link.stats().reconnects;
-        let missed_some = entry.synced_at() != Some(reconnects);
         let local = entry.replica().begin_load();
         let stored = self.0.store.load(&entry.id).await?;
         entry.set_synced_at(reconnects);
         let merged = local.merged(&stored);
         if merged.same_parts(&stored) && local.revision <= stored.revision {
-            if !missed_some {
-                // What the store knows more is on its way to the clients as well.
-                entry.reached(stored.revision, CATCH_UP).await;
+            if entry.state() != stored {
+                // What the store knows more may be on its way to the clients as well.
+                self.caught_up().await;
             }
             return Ok(self.adopt(entry, stored));
         }

@@ -38,8 +38,15 @@ impl Served {
 
     /// The next log line that contains `text`; ends with the process if there is none.
     fn line(&mut self, text: &str) -> String {
-        let mut lines = self.lines.by_ref().map_while(Result::ok);
-        lines.find(|line| line.contains(text)).unwrap_or_else(|| panic!("no line with {text:?}"))
+        let lines = self.lines.by_ref().map_while(Result::ok);
+        let mut seen = Vec::new();
+        for line in lines {
+            if line.contains(text) {
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("no line with {text:?} in {seen:#?}");
     }
 
     fn signal(&self, name: &str) {

@@ -83,9 +83,11 @@ async fn a_session_is_known_to_a_pod_that_starts_later() {
 async fn a_newcomer_misses_nothing_and_hears_nothing_twice() {
     let redis = RedisServer::start();
     let (one, two) = (TestPod::joined(&redis.url()).await, TestPod::joined(&redis.url()).await);
-    let dj = one.client().await;
+    let mut dj = one.client().await;
     let last: u64 = 120;
+    dj.join("s1", None).await;
     dj.take("s1", "u1").await;
+    dj.next(CHANGED).await;
     let taking = tokio::spawn(async move {
         for number in 2..=last {
             dj.take("s1", &format!("u{number}")).await;

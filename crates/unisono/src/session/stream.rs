@@ -21,14 +21,15 @@ pub(crate) enum Stream {
 impl Stream {
     /// Takes the TCP stream back from hyper, with the bytes that hyper had already read.
     pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Self, Vec<u8>) {
+        // What was read is copied: turning hyper's buffer into a `Vec` would keep all 8 KiB of it.
         // The connection was served by `hyper::server::conn::http1` ...
         let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => return (Self::tcp(parts.io), parts.read_buf.into()),
+            Ok(parts) => return (Self::tcp(parts.io), parts.read_buf.to_vec()),
             Err(upgraded) => upgraded,
         };
         // ... or by hyper-util's automatic builder, as `axum::serve` does.
         match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => (Self::tcp(parts.io), parts.read_buf.into()),
+            Ok(parts) => (Self::tcp(parts.io), parts.read_buf.to_vec()),
             Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Vec::new()),
         }
     }
