@@ -27,10 +27,14 @@ impl Usage {
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
         let status = fs::read_to_string("/proc/self/status").ok()?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
         let kibibytes: u64 = resident.trim().trim_end_matches("kB").trim().parse().ok()?;
         let system = fs::read_to_string("/proc/stat").ok()?;
-        let boot = system.lines().find_map(|line| line.strip_prefix("btime "))?;
+        let boot = system
+            .lines()
+            .find_map(|line| line.strip_prefix("btime "))?;
         let boot: f64 = boot.trim().parse().ok()?;
         Some(Self {
             resident_bytes: kibibytes * 1024,

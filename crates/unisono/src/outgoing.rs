@@ -33,8 +33,10 @@ pub(crate) enum Kind {
     Volatile,
     /// Engine.IO's own packet: matters to the transport, never counted as an event.
     Control,
-    /// The WebSocket's last frame.
+    /// The WebSocket's last frame. Not from the mailbox, so not counted there.
     Close,
+    /// What stands before the WebSocket's first frame. Not from the mailbox either.
+    Head,
 }
 
 impl Outgoing {
@@ -75,6 +77,11 @@ impl Outgoing {
             None => ws::encode(Opcode::Close, &[], &mut frames),
         }
         Arc::new(Self::frames_only(frames, Kind::Close))
+    }
+
+    /// Bytes that are no frames: what HTTP has left to be written.
+    pub(crate) fn bytes(bytes: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self::frames_only(bytes, Kind::Head))
     }
 
     /// Frames that mean nothing to long-polling.

@@ -1,16 +1,17 @@
 //! One pod: what its handlers share, how it starts, and how it ends.
 
 mod health;
-mod watch;
 mod pod;
+mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use health::Health;
 pub use pod::{Backing, Pod, StartError};
-use watch::watch_link;
 use unisono_cluster::{Broker, MemoryBroker};
 use unisono_redis::RedisBroker;
+use watch::watch_link;
 
 use crate::auth::Guard;
 use crate::config::Config;
@@ -44,6 +45,14 @@ impl Link {
         match self {
             Self::Redis(broker) => broker.clone(),
             Self::InProcess(broker) => broker.clone(),
+        }
+    }
+
+    /// Waits until everything published is sent, but no longer than `limit`.
+    async fn flush(&self, limit: Duration) {
+        if let Self::Redis(broker) = self {
+            // Whether it was done or given up, the pod ends.
+            let _ = tokio::time::timeout(limit, broker.flush()).await;
         }
     }
 

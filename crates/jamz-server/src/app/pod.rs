@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ use crate::{events, http};
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// How long a client may be silent after a ping; mobile clients need the minute.
 const PING_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long, after the drain, each of these may take: publishing what is still buffered, and
+/// answering requests that are under way. The manifests leave more than that.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What joins this pod with others.
 pub enum Backing {
@@ -132,13 +137,16 @@ impl Pod {
             let deadline = self.app.config().drain;
             tracing::info!(pod, seconds = deadline.as_secs(), "draining");
             self.io.drain(deadline).await;
+            self.app.0.link.flush(LAST_WORDS).await;
             stop.send_replace(true);
-            // Both listeners have stopped; requests that hang are not waited for.
         };
-        let serving = async { tokio::join!(clients, async { admin.await }) };
+        let mut serving = pin!(async { tokio::join!(clients, async { admin.await }) });
         tokio::select! {
-            () = ending => {}
-            _ = serving => {}
+            () = ending => {
+                // Requests that hang are not waited for.
+                let _ = tokio::time::timeout(LAST_WORDS, &mut serving).await;
+            }
+            _ = &mut serving => {}
         }
         self.app.link().close();
         for task in &self.tasks {

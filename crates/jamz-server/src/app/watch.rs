@@ -49,7 +49,11 @@ fn log(app: &App, state: LinkState) {
         LinkState::Deaf => "messages no longer come through, connecting again",
         LinkState::Down | LinkState::Connecting => "no answer, trying on",
     };
-    let reason = app.0.link.last_error().unwrap_or_else(|| standard.to_owned());
+    let reason = app
+        .0
+        .link
+        .last_error()
+        .unwrap_or_else(|| standard.to_owned());
     tracing::error!("❌ Redis adapter connection failed: {reason}");
     tracing::warn!("⚠️  Socket.IO running in single-instance mode");
 }

@@ -6,7 +6,7 @@ use crate::config::Config;
 
 pub(super) fn run(config: &Config) -> ExitCode {
     for line in config.redacted() {
-        println!("{line}");
+        say!("{line}");
     }
     ExitCode::SUCCESS
 }

@@ -11,9 +11,9 @@ use unisono_cluster::MemoryBus;
 
 use super::private_redis::PrivateRedis;
 use super::proof::Report;
-use super::{FAILED, block_on, table, verify};
+use super::{FAILED, USAGE, block_on, table, verify};
 use crate::app::{App, Backing, Pod};
-use crate::config::{Config, ProcessEnvironment, Source, names};
+use crate::config::{Config, ConfigErrors, ProcessEnvironment, Source, names};
 use crate::store::SharedSessions;
 
 /// As many pods as the manifests run.
@@ -49,7 +49,12 @@ pub(super) fn run(options: &Options) -> ExitCode {
             Ok(false) => ExitCode::from(FAILED),
             Err(error) => {
                 eprintln!("{error:#}");
-                ExitCode::from(FAILED)
+                let code = if error.is::<ConfigErrors>() {
+                    USAGE
+                } else {
+                    FAILED
+                };
+                ExitCode::from(code)
             }
         }
     })
@@ -57,7 +62,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
 
 async fn show(once: bool) -> anyhow::Result<bool> {
     let joint = Joint::find().await?;
-    println!("{}", joint.describe());
+    say!("{}", joint.describe());
     let (stop, stopped) = watch::channel(false);
     let mut urls = Vec::new();
     let mut running = Vec::new();
@@ -65,7 +70,10 @@ async fn show(once: bool) -> anyhow::Result<bool> {
         let pod = joint.pod(number).await?;
         await_link(pod.app()).await?;
         let address = pod.client_address();
-        println!("pod-{number}  http://{address}  (admin http://{})", pod.admin_address());
+        say!(
+            "pod-{number}  http://{address}  (admin http://{})",
+            pod.admin_address()
+        );
         urls.push(format!("http://{address}"));
         let mut stopped = stopped.clone();
         let told = async move {
@@ -73,13 +81,15 @@ async fn show(once: bool) -> anyhow::Result<bool> {
         };
         running.push(tokio::spawn(pod.run(told)));
     }
-    println!("\nthree clients, one on each pod; one after another takes control of the music:\n");
+    say!("\nthree clients, one on each pod; one after another takes control of the music:\n");
     let report = verify::prove(&urls, false, ROUNDS).await?;
     print(&report);
     verify::conclude(&report);
     if !once {
-        println!("\nthe pods stay up; end with Ctrl-C");
-        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
+        say!("\nthe pods stay up; end with Ctrl-C");
+        tokio::signal::ctrl_c()
+            .await
+            .context("cannot wait for Ctrl-C")?;
     }
     stop.send_replace(true);
     for pod in running {
@@ -89,7 +99,12 @@ async fn show(once: bool) -> anyhow::Result<bool> {
 }
 
 fn print(report: &Report) {
-    let header = ["taken by", "client 1 heard", "client 2 heard", "client 3 heard"];
+    let header = [
+        "taken by",
+        "client 1 heard",
+        "client 2 heard",
+        "client 3 heard",
+    ];
     let rows: Vec<Vec<String>> = report
         .takes
         .iter()
@@ -103,7 +118,7 @@ fn print(report: &Report) {
         })
         .collect();
     table::print(&header, &rows);
-    println!();
+    say!("");
 }
 
 async fn await_link(app: &App) -> anyhow::Result<()> {
@@ -135,7 +150,9 @@ impl Joint {
     fn describe(&self) -> String {
         match self {
             Self::Given(url) => format!("joined by {} (REDIS_URL)", unisono_redis::redact_url(url)),
-            Self::Private(redis) => format!("joined by a redis-server of our own at {}", redis.url()),
+            Self::Private(redis) => {
+                format!("joined by a redis-server of our own at {}", redis.url())
+            }
             Self::InProcess(..) => {
                 "joined by the in-process bus, since redis-server is not installed".to_owned()
             }

@@ -29,22 +29,22 @@ struct Findings {
 
 impl Findings {
     fn good(&self, what: &str, found: impl Display) {
-        println!("ok    {what}: {found}");
+        say!("ok    {what}: {found}");
     }
 
     fn note(&self, what: &str, found: impl Display) {
-        println!("note  {what}: {found}");
+        say!("note  {what}: {found}");
     }
 
     fn bad(&mut self, what: &str, found: impl Display, advice: &str) {
         self.must_act = true;
-        println!("FAIL  {what}: {found}; {advice}");
+        say!("FAIL  {what}: {found}; {advice}");
     }
 }
 
 pub(super) fn run(config: &Config) -> ExitCode {
     let Some(redis) = &config.redis else {
-        println!(
+        say!(
             "note  {} is not set: the pod runs in single-instance mode, and pods do not hear each other",
             names::REDIS_URL
         );
@@ -112,15 +112,27 @@ async fn latency(connection: &mut MultiplexedConnection, findings: &mut Findings
     for _ in 0..PINGS {
         let started = Instant::now();
         if let Err(error) = ask::<String>(connection, &command(&["PING"])).await {
-            return findings.bad("latency", error, "allow PING, and look at the load of Redis");
+            return findings.bad(
+                "latency",
+                error,
+                "allow PING, and look at the load of Redis",
+            );
         }
         times.push(started.elapsed());
     }
     times.sort_unstable();
     let (median, worst) = (times[PINGS / 2], times[PINGS - 1]);
-    let found = format!("median {}, worst {}", table::time(median), table::time(worst));
+    let found = format!(
+        "median {}, worst {}",
+        table::time(median),
+        table::time(worst)
+    );
     if median > SLOW {
-        findings.bad("latency", found, "put Redis near the pods, or give it more CPU");
+        findings.bad(
+            "latency",
+            found,
+            "put Redis near the pods, or give it more CPU",
+        );
     } else {
         findings.good("latency", found);
     }
@@ -129,7 +141,10 @@ async fn latency(connection: &mut MultiplexedConnection, findings: &mut Findings
 async fn version(connection: &mut MultiplexedConnection, findings: &mut Findings) {
     match info(connection, "server", "redis_version").await {
         Ok(Some(version)) => {
-            let major = version.split('.').next().and_then(|major| major.parse().ok());
+            let major = version
+                .split('.')
+                .next()
+                .and_then(|major| major.parse().ok());
             if major.is_some_and(|major: u32| major >= OLDEST_MAJOR) {
                 findings.good("version", version);
             } else {
@@ -145,13 +160,17 @@ async fn eviction(connection: &mut MultiplexedConnection, findings: &mut Finding
     let policy = info(connection, "memory", "maxmemory_policy").await;
     let limit = info(connection, "memory", "maxmemory").await;
     let (Ok(Some(policy)), Ok(Some(limit))) = (policy, limit) else {
-        return findings.note("eviction", "not told; make sure that maxmemory-policy is noeviction");
+        return findings.note(
+            "eviction",
+            "not told; make sure that maxmemory-policy is noeviction",
+        );
     };
     let found = format!("maxmemory-policy {policy}, maxmemory {limit} bytes");
     if policy == "noeviction" || limit == "0" {
         findings.good("eviction", found);
     } else {
-        let advice = "set maxmemory-policy noeviction: sessions could vanish while people are in them";
+        let advice =
+            "set maxmemory-policy noeviction: sessions could vanish while people are in them";
         findings.bad("eviction", found, advice);
     }
 }
@@ -162,7 +181,9 @@ async fn info(
     field: &str,
 ) -> RedisResult<Option<String>> {
     let text: String = ask(connection, &command(&["INFO", section])).await?;
-    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     Ok(value.map(str::to_owned))
 }
 
@@ -195,7 +216,11 @@ async fn round_trip(
     match timeout(PATIENCE, pub_sub(settings, connection)).await {
         Ok(Ok(time)) => findings.good("pub/sub round trip", table::time(time)),
         Ok(Err(error)) => findings.bad("pub/sub round trip", error, advice),
-        Err(_) => findings.bad("pub/sub round trip", "no message came back within 3 s", advice),
+        Err(_) => findings.bad(
+            "pub/sub round trip",
+            "no message came back within 3 s",
+            advice,
+        ),
     }
 }
 
@@ -208,7 +233,9 @@ async fn pub_sub(
     let mut listener = client.get_async_pubsub().await?;
     listener.psubscribe(format!("{channel}*")).await?;
     let started = Instant::now();
-    let _: i64 = command(&["PUBLISH", &channel, "x"]).query_async(connection).await?;
+    let _: i64 = command(&["PUBLISH", &channel, "x"])
+        .query_async(connection)
+        .await?;
     // Whoever calls bounds the wait.
     let _ = listener.on_message().next().await;
     Ok(started.elapsed())
@@ -219,12 +246,21 @@ async fn nodes(connection: &mut MultiplexedConnection, key: &str, findings: &mut
         ask(connection, &command(&["CLIENT", "LIST", "TYPE", "PUBSUB"])).await;
     match clients {
         Ok(clients) => {
-            let listening = |line: &&str| line.split(' ').any(|f| f.starts_with("psub=") && f != "psub=0");
+            let listening = |line: &&str| {
+                line.split(' ')
+                    .any(|f| f.starts_with("psub=") && f != "psub=0")
+            };
             let count = clients.lines().filter(listening).count();
-            findings.good("pods seen", format!("{count} connection(s) listen to a pattern"));
+            findings.note(
+                "pods seen",
+                format!("{count} connection(s) listen to a pattern"),
+            );
         }
         Err(_) => match ask::<i64>(connection, &command(&["PUBSUB", "NUMPAT"])).await {
-            Ok(patterns) => findings.good("pods seen", format!("{patterns} pattern(s) are listened to")),
+            Ok(patterns) => findings.good(
+                "pods seen",
+                format!("{patterns} pattern(s) are listened to"),
+            ),
             Err(error) => findings.note("pods seen", error),
         },
     }
@@ -232,6 +268,6 @@ async fn nodes(connection: &mut MultiplexedConnection, key: &str, findings: &mut
     let node_js: RedisResult<(String, i64)> =
         ask(connection, &command(&["PUBSUB", "NUMSUB", &requests])).await;
     if let Ok((_, count)) = node_js {
-        findings.good("Node.js pods seen", count);
+        findings.note("Node.js pods seen", count);
     }
 }

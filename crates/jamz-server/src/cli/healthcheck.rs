@@ -39,13 +39,20 @@ fn ask(address: SocketAddr) -> std::io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {LIVEZ} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {LIVEZ} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::with_capacity(ANSWER_BYTES);
-    (&mut stream).take(ANSWER_BYTES as u64).read_to_end(&mut answer)?;
+    (&mut stream)
+        .take(ANSWER_BYTES as u64)
+        .read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
     let status = answer.lines().next().unwrap_or_default();
     if status.starts_with("HTTP/1.1 200 ") {
         return Ok(());
     }
-    Err(std::io::Error::other(format!("{address} answered {status:?}")))
+    Err(std::io::Error::other(format!(
+        "{address} answered {status:?}"
+    )))
 }

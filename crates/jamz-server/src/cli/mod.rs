@@ -1,5 +1,15 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+/// Prints a line. A reader that has gone, such as `head`, is no reason to fail.
+macro_rules! say {
+    ($($line:tt)*) => {
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stdout().lock(),
+            format_args!("{}\n", format_args!($($line)*)),
+        );
+    };
+}
+
 mod check_config;
 mod demo;
 mod doctor;
@@ -58,7 +68,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig => with_config(|config| check_config::run(&config)),
         Command::Healthcheck => with_config(|config| healthcheck::run(&config)),
         Command::Version => {
-            println!("jamz-server {}", env!("CARGO_PKG_VERSION"));
+            say!("jamz-server {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
     }

@@ -14,6 +14,10 @@ use crate::events::CONTROL_CHANGED;
 /// even when Redis does not answer; beyond that it is lost.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
+/// The session of a proof on pods that serve others. Always the same, so that it leaves one key
+/// in the store and not one for each run.
+const VERIFY_SESSION: &str = "jamz-verify";
+
 /// Why the proof could not be carried through.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProofError {
@@ -76,11 +80,14 @@ impl Proof {
         let watchers = try_join_all(urls.iter().map(|url| Watcher::connect(url))).await?;
         let mut proof = Self {
             watchers,
-            session: session.then(|| format!("verify-{run}")),
+            session: session.then(|| VERIFY_SESSION.to_owned()),
             run,
         };
         if let Some(session) = &proof.session {
-            let joins = proof.watchers.iter_mut().map(|watcher| watcher.join(session));
+            let joins = proof
+                .watchers
+                .iter_mut()
+                .map(|watcher| watcher.join(session));
             try_join_all(joins).await?;
         }
         Ok(proof)
@@ -152,7 +159,9 @@ impl Proof {
             let (url, seen) = (&watcher.url, &watcher.seen);
             if seen.len() != expected {
                 let count = seen.len();
-                problems.push(format!("the client on {url} saw {count} of {expected} changes"));
+                problems.push(format!(
+                    "the client on {url} saw {count} of {expected} changes"
+                ));
             }
             if !seen.is_sorted_by(|a, b| a.0 < b.0) {
                 problems.push(format!("the client on {url} saw revisions go backwards"));
@@ -161,7 +170,9 @@ impl Proof {
         if let Some((first, others)) = self.watchers.split_first() {
             for other in others.iter().filter(|other| other.seen != first.seen) {
                 let (a, b) = (&first.url, &other.url);
-                problems.push(format!("the clients on {a} and {b} saw different sequences"));
+                problems.push(format!(
+                    "the clients on {a} and {b} saw different sequences"
+                ));
             }
         }
         problems
@@ -174,7 +185,10 @@ impl Proof {
 
     /// Handles to close the connections with when the proof is over.
     pub(super) fn clients(&self) -> Vec<Client> {
-        self.watchers.iter().map(|watcher| watcher.client.clone()).collect()
+        self.watchers
+            .iter()
+            .map(|watcher| watcher.client.clone())
+            .collect()
     }
 }
 
@@ -238,7 +252,10 @@ impl Watcher {
             if event.name != CONTROL_CHANGED[0] {
                 continue;
             }
-            let revision = event.data().get("revision").and_then(|revision| revision.as_i64());
+            let revision = event
+                .data()
+                .get("revision")
+                .and_then(|revision| revision.as_i64());
             self.seen.push((revision.unwrap_or(-1), user.to_owned()));
             if wanted(user) {
                 return Ok(Some(at));
@@ -265,7 +282,11 @@ impl Report {
             .takes
             .iter()
             .flat_map(|take| {
-                let others = take.heard.iter().enumerate().filter(|(who, _)| *who != take.by);
+                let others = take
+                    .heard
+                    .iter()
+                    .enumerate()
+                    .filter(|(who, _)| *who != take.by);
                 others.filter_map(|(_, heard)| *heard)
             })
             .collect();

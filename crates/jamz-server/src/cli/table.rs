@@ -13,7 +13,7 @@ pub(super) fn print(header: &[&str], rows: &[Vec<String>]) {
             .zip(&widths)
             .map(|(cell, &width)| format!("{cell:<width$}"))
             .collect();
-        println!("  {}", padded.join("  ").trim_end());
+        say!("  {}", padded.join("  ").trim_end());
     };
     line(&mut header.iter().copied());
     for row in rows {

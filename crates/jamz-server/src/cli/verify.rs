@@ -70,21 +70,21 @@ pub(super) async fn prove(
 pub(super) fn conclude(report: &Report) {
     let times = report.latencies();
     let time = |share| table::time(percentile(&times, share));
-    println!(
+    say!(
         "{} changes one after another, {} at the same moment as others",
         report.takes.len(),
         report.races
     );
-    println!(
+    say!(
         "from one client to another: p50 {}, p99 {}, worst {}",
         time(0.5),
         time(0.99),
         time(1.0)
     );
     for problem in &report.problems {
-        println!("FAIL  {problem}");
+        say!("FAIL  {problem}");
     }
     if report.is_good() {
-        println!("ok    every client saw every change, and all saw the same order");
+        say!("ok    every client saw every change, and all saw the same order");
     }
 }

@@ -145,7 +145,10 @@ impl Config {
             line(names::ADMIN_PORT, &self.admin_port),
             line(
                 names::REDIS_URL,
-                &redis.map_or_else(|| "(unset: single-instance mode)".to_owned(), |r| redact_url(&r.url)),
+                &redis.map_or_else(
+                    || "(unset: single-instance mode)".to_owned(),
+                    |r| redact_url(&r.url),
+                ),
             ),
             line(
                 names::REDIS_KEY,

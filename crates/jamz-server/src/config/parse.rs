@@ -48,56 +48,11 @@ impl<'a> Reader<'a> {
             origins,
             auth,
             pod_name: self.text(names::POD_NAME).unwrap_or_else(host_name),
-            log_format: self.or(
-                names::LOG_FORMAT,
-                LogFormat::Text,
-                "`text` or `json`",
-                |text| match text {
-                    "text" => Some(LogFormat::Text),
-                    "json" => Some(LogFormat::Json),
-                    _ => None,
-                },
-            ),
-            log_filter: self.or(
-                names::RUST_LOG,
-                names::DEFAULT_RUST_LOG.to_owned(),
-                "a log filter such as `info` or `info,unisono=debug`",
-                |text| {
-                    let parsed = tracing_subscriber::EnvFilter::try_new(text);
-                    parsed.is_ok().then(|| text.to_owned())
-                },
-            ),
-            drain: self.or(
-                names::DRAIN_SECONDS,
-                Duration::from_secs(names::DEFAULT_DRAIN_SECONDS),
-                "a number of seconds from 0 to 3600",
-                |text| {
-                    let drain = Duration::from_secs(text.parse().ok()?);
-                    (drain <= DRAIN_CEILING).then_some(drain)
-                },
-            ),
-            readyz_drain_status: self.or(
-                names::READYZ_DRAIN_STATUS,
-                200,
-                "200, 404 or 503",
-                |text| match text {
-                    "200" => Some(200),
-                    "404" => Some(404),
-                    "503" => Some(503),
-                    _ => None,
-                },
-            ),
-            max_payload_bytes: self.or(
-                names::MAX_PAYLOAD_BYTES,
-                names::DEFAULT_MAX_PAYLOAD_BYTES,
-                "a number of bytes from 1024 (1 KiB) to 15728640 (15 MiB)",
-                |text| {
-                    let bytes = text.parse().ok()?;
-                    (MAX_PAYLOAD_FLOOR_BYTES..=MAX_PAYLOAD_CEILING_BYTES)
-                        .contains(&bytes)
-                        .then_some(bytes)
-                },
-            ),
+            log_format: self.log_format(),
+            log_filter: self.log_filter(),
+            drain: self.drain(),
+            readyz_drain_status: self.readyz_drain_status(),
+            max_payload_bytes: self.max_payload_bytes(),
         };
         self.unknown_names();
         if self.errors.is_empty() {
@@ -202,7 +157,11 @@ impl<'a> Reader<'a> {
             names::SOCKET_AUTH,
             "optional",
             "`off`, `optional` or `required`",
-            |text| ["off", "optional", "required"].into_iter().find(|mode| *mode == text),
+            |text| {
+                ["off", "optional", "required"]
+                    .into_iter()
+                    .find(|mode| *mode == text)
+            },
         );
         match (mode, secret) {
             ("off", _) => Auth::Off,
@@ -213,6 +172,71 @@ impl<'a> Reader<'a> {
             }
             (_, secret) => Auth::Optional(secret),
         }
+    }
+
+    fn log_format(&mut self) -> LogFormat {
+        self.or(
+            names::LOG_FORMAT,
+            LogFormat::Text,
+            "`text` or `json`",
+            |text| match text {
+                "text" => Some(LogFormat::Text),
+                "json" => Some(LogFormat::Json),
+                _ => None,
+            },
+        )
+    }
+
+    fn log_filter(&mut self) -> String {
+        self.or(
+            names::RUST_LOG,
+            names::DEFAULT_RUST_LOG.to_owned(),
+            "a log filter such as `info` or `info,unisono=debug`",
+            |text| {
+                let parsed = tracing_subscriber::EnvFilter::try_new(text);
+                parsed.is_ok().then(|| text.to_owned())
+            },
+        )
+    }
+
+    fn drain(&mut self) -> Duration {
+        self.or(
+            names::DRAIN_SECONDS,
+            Duration::from_secs(names::DEFAULT_DRAIN_SECONDS),
+            "a number of seconds from 0 to 3600",
+            |text| {
+                let drain = Duration::from_secs(text.parse().ok()?);
+                (drain <= DRAIN_CEILING).then_some(drain)
+            },
+        )
+    }
+
+    fn readyz_drain_status(&mut self) -> u16 {
+        self.or(
+            names::READYZ_DRAIN_STATUS,
+            200,
+            "200, 404 or 503",
+            |text| match text {
+                "200" => Some(200),
+                "404" => Some(404),
+                "503" => Some(503),
+                _ => None,
+            },
+        )
+    }
+
+    fn max_payload_bytes(&mut self) -> usize {
+        self.or(
+            names::MAX_PAYLOAD_BYTES,
+            names::DEFAULT_MAX_PAYLOAD_BYTES,
+            "a number of bytes from 1024 (1 KiB) to 15728640 (15 MiB)",
+            |text| {
+                let bytes = text.parse().ok()?;
+                (MAX_PAYLOAD_FLOOR_BYTES..=MAX_PAYLOAD_CEILING_BYTES)
+                    .contains(&bytes)
+                    .then_some(bytes)
+            },
+        )
     }
 
     /// Refuses `REDIS_…` variables that nobody reads. Kubernetes injects variables with
@@ -255,7 +279,9 @@ fn origin(text: &str) -> Option<String> {
     let (scheme, host) = text.split_once("://")?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     let good = !scheme.is_empty()
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
         && !host.is_empty()
         && host.chars().all(plain);
     good.then(|| text.to_ascii_lowercase())

@@ -19,12 +19,22 @@ struct TestPong {
     your_data: Option<Value>,
 }
 
+/// Marks a socket that was refused and is about to end.
+struct Refused;
+
+/// Whether the socket was refused: nothing it says counts.
+pub(super) fn is_refused(socket: &Socket) -> bool {
+    socket.data::<Refused>().is_some()
+}
+
 /// `hello` is the first event every socket gets, unless it has to show a token and has none.
 pub(super) async fn connect(socket: Socket, State(app): State<App>) {
     let user = match app.guard().admit(socket.auth()) {
         Ok(user) => user,
         Err(error) => {
             tracing::info!(socket = socket.id(), %error, "socket refused");
+            // What it has sent already may still be read.
+            socket.set_data(Refused);
             // With a DISCONNECT packet: the client must not come back with the same token.
             socket.disconnect();
             return;
@@ -48,7 +58,11 @@ pub(super) async fn test_ping(socket: Socket, Args(args): Args) {
 /// The socket no longer counts as a member of its sessions. The DJ stays the DJ: the same
 /// user may come back on another socket.
 pub(super) async fn disconnect(socket: Socket, State(app): State<App>, reason: DisconnectReason) {
-    tracing::debug!(socket = socket.id(), reason = reason.as_str(), "socket gone");
+    tracing::debug!(
+        socket = socket.id(),
+        reason = reason.as_str(),
+        "socket gone"
+    );
     if let Some(member) = socket.data::<Member>() {
         for session in member.leave_all() {
             app.sessions().remove_member(&session);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use unisono::{Data, Socket, State};
 
-use super::connection::send;
+use super::connection::{is_refused, send};
 use super::payload::UserId;
 use super::{CONTROL_CHANGED, SESSION_STATE};
 use crate::app::App;
@@ -83,6 +83,9 @@ struct UserJoined<'a> {
 /// `join-music-session`: the socket enters the room and is shown the state, then hears every
 /// change after it.
 pub(super) async fn join(socket: Socket, State(app): State<App>, Data(payload): Data<Value>) {
+    if is_refused(&socket) {
+        return;
+    }
     let id = SessionId::in_payload(&payload, false);
     let (Ok(Some(id)), Some(user)) = (id, UserId::in_payload(&payload)) else {
         return dropped(&socket, "join-music-session");
@@ -121,6 +124,9 @@ pub(super) async fn take_control(
     State(app): State<App>,
     Data(payload): Data<Value>,
 ) {
+    if is_refused(&socket) {
+        return;
+    }
     let id = SessionId::in_payload(&payload, true);
     let (Ok(id), Some(user)) = (id, UserId::in_payload(&payload)) else {
         return dropped(&socket, "music-take-control");
@@ -152,6 +158,9 @@ pub(super) async fn release_control(
     State(app): State<App>,
     Data(payload): Data<Value>,
 ) {
+    if is_refused(&socket) {
+        return;
+    }
     let id = SessionId::in_payload(&payload, true);
     let (Ok(id), Some(user)) = (id, UserId::in_payload(&payload)) else {
         return dropped(&socket, "music-release-control");
@@ -161,8 +170,7 @@ pub(super) async fn release_control(
     };
     let user = user.text.or_else(|| {
         let member = socket.data::<Member>()?;
-        let user = member.lock().user.clone();
-        user
+        member.lock().user.clone()
     });
     let mut state = entry.state();
     for _ in 0..GUARDED_ATTEMPTS {
@@ -182,7 +190,10 @@ pub(super) async fn release_control(
         let nobody = Controller::default();
         let change = set_controller(&entry, &nobody, Some(guard), payload.timestamp);
         let sessions = app.sessions();
-        match sessions.change(&entry, change, &CONTROL_CHANGED, &payload).await {
+        match sessions
+            .change(&entry, change, &CONTROL_CHANGED, &payload)
+            .await
+        {
             Verdict::Refused(current) => state = current,
             Verdict::Done { .. } | Verdict::Failed => return,
         }
@@ -217,12 +228,18 @@ async fn reannounce(
         let guard = Guard::unchanged(&state, Part::Controller);
         let change = set_controller(entry, &controller, Some(guard), payload.timestamp);
         let sessions = app.sessions();
-        match sessions.change(entry, change, &CONTROL_CHANGED, &payload).await {
+        match sessions
+            .change(entry, change, &CONTROL_CHANGED, &payload)
+            .await
+        {
             Verdict::Done { revision } => {
                 // Only when the others have heard of it may the snapshot follow.
                 entry.reached(revision, ECHO_LIMIT).await;
                 let revision = Some(revision);
-                return Some(ControllerChanged { revision, ..payload });
+                return Some(ControllerChanged {
+                    revision,
+                    ..payload
+                });
             }
             Verdict::Refused(current) => state = current,
             Verdict::Failed => return None,
@@ -311,5 +328,9 @@ fn remember(app: &App, socket: &Socket, entry: &Entry, user: &UserId) -> bool {
 }
 
 fn dropped(socket: &Socket, event: &str) {
-    tracing::debug!(socket = socket.id(), event, "event dropped: malformed or no session id");
+    tracing::debug!(
+        socket = socket.id(),
+        event,
+        "event dropped: malformed or no session id"
+    );
 }

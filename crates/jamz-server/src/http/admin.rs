@@ -1,10 +1,10 @@
 //! The admin port: probes and metrics.
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use axum::Router;
 use unisono::Io;
 
 use super::page::Page;

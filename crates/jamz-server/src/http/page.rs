@@ -5,8 +5,8 @@
 
 use std::fmt::{Display, Write};
 
-use unisono::{Io, LAG_BUCKETS_US};
-use unisono_cluster::LinkState;
+use unisono::{Io, LAG_BUCKETS_US, Stats};
+use unisono_cluster::{LinkState, LinkStats};
 
 use crate::app::App;
 use crate::metrics::CommitResult;
@@ -32,34 +32,79 @@ impl Page {
 
     fn clients(&mut self, io: &Io) {
         let stats = io.stats();
-        self.head("unisono_connections", "gauge", "Open connections by transport.");
+        self.head(
+            "unisono_connections",
+            "gauge",
+            "Open connections by transport.",
+        );
         let polling = stats.connections_polling;
         self.labelled("unisono_connections", "transport", "polling", polling);
         let websocket = stats.connections_websocket;
         self.labelled("unisono_connections", "transport", "websocket", websocket);
-        self.one("unisono_sockets", "gauge", "Connections times joined namespaces.", stats.sockets);
+        self.one(
+            "unisono_sockets",
+            "gauge",
+            "Connections times joined namespaces.",
+            stats.sockets,
+        );
         for (name, help, value) in [
-            ("unisono_handshakes_total", "Connections opened.", stats.handshakes),
-            ("unisono_upgrades_total", "Connections moved from polling to WebSocket.", stats.upgrades),
-            ("unisono_events_received_total", "Events that clients sent.", stats.events_received),
-            ("unisono_events_sent_total", "Events queued for clients, once for each recipient.", stats.events_sent),
-            ("unisono_volatile_dropped_total", "Volatile events dropped because the recipient was busy.", stats.volatile_dropped),
+            (
+                "unisono_handshakes_total",
+                "Connections opened.",
+                stats.handshakes,
+            ),
+            (
+                "unisono_upgrades_total",
+                "Connections moved from polling to WebSocket.",
+                stats.upgrades,
+            ),
+            (
+                "unisono_events_received_total",
+                "Events that clients sent.",
+                stats.events_received,
+            ),
+            (
+                "unisono_events_sent_total",
+                "Events queued for clients, once for each recipient.",
+                stats.events_sent,
+            ),
+            (
+                "unisono_volatile_dropped_total",
+                "Volatile events dropped because the recipient was busy.",
+                stats.volatile_dropped,
+            ),
         ] {
             self.one(name, "counter", help, value);
         }
-        self.head("unisono_refused_total", "counter", "Requests, connections and events refused, by reason.");
-        for (reason, count) in stats.refused {
+        self.reasons(&stats);
+    }
+
+    fn reasons(&mut self, stats: &Stats) {
+        self.head(
+            "unisono_refused_total",
+            "counter",
+            "Requests, connections and events refused, by reason.",
+        );
+        for &(reason, count) in &stats.refused {
             self.labelled("unisono_refused_total", "reason", reason, count);
         }
-        self.head("unisono_disconnects_total", "counter", "Sockets that ended, by reason.");
-        for (reason, count) in stats.disconnects {
+        self.head(
+            "unisono_disconnects_total",
+            "counter",
+            "Sockets that ended, by reason.",
+        );
+        for &(reason, count) in &stats.disconnects {
             self.labelled("unisono_disconnects_total", "reason", reason, count);
         }
     }
 
     fn bus(&mut self, app: &App, io: &Io) {
         let now = app.link().state();
-        self.head("unisono_link_state", "gauge", "1 for the state the link to other pods is in.");
+        self.head(
+            "unisono_link_state",
+            "gauge",
+            "1 for the state the link to other pods is in.",
+        );
         for state in [
             LinkState::Connecting,
             LinkState::Subscribed,
@@ -71,21 +116,65 @@ impl Page {
             self.labelled("unisono_link_state", "state", state.as_str(), is);
         }
         let degraded = u64::from(!now.is_up());
-        self.one("unisono_degraded", "gauge", "1 while events do not cross pods although they should.", degraded);
-        let link = app.link().stats();
-        let stats = io.stats();
+        self.one(
+            "unisono_degraded",
+            "gauge",
+            "1 while events do not cross pods although they should.",
+            degraded,
+        );
+        self.bus_counters(&app.link().stats(), &io.stats());
+    }
+
+    fn bus_counters(&mut self, link: &LinkStats, stats: &Stats) {
         for (name, help, value) in [
-            ("unisono_bus_published_total", "Messages handed to the bus.", link.published),
-            ("unisono_bus_received_total", "Messages received from the bus.", link.received),
-            ("unisono_bus_unconfirmed_total", "Messages sent when the link broke before the bus confirmed.", link.unconfirmed),
-            ("unisono_link_reconnects_total", "Times the link came back.", link.reconnects),
-            ("unisono_link_connects_failed_total", "Attempts to connect that failed.", link.connects_failed),
-            ("unisono_link_probe_failures_total", "Probes that did not come back in time.", link.probes_failed),
-            ("unisono_echoes_missed_total", "Ordered broadcasts delivered on this pod alone because their echo did not come.", stats.echoes_missed),
+            (
+                "unisono_bus_published_total",
+                "Messages handed to the bus.",
+                link.published,
+            ),
+            (
+                "unisono_bus_received_total",
+                "Messages received from the bus.",
+                link.received,
+            ),
+            (
+                "unisono_bus_unconfirmed_total",
+                "Messages sent when the link broke before the bus confirmed.",
+                link.unconfirmed,
+            ),
+            (
+                "unisono_link_reconnects_total",
+                "Times the link came back.",
+                link.reconnects,
+            ),
+            (
+                "unisono_link_connects_failed_total",
+                "Attempts to connect that failed.",
+                link.connects_failed,
+            ),
+            (
+                "unisono_link_probe_failures_total",
+                "Probes that did not come back in time.",
+                link.probes_failed,
+            ),
+            (
+                "unisono_echoes_missed_total",
+                "Ordered broadcasts delivered on this pod alone because their echo did not come.",
+                stats.echoes_missed,
+            ),
         ] {
             self.one(name, "counter", help, value);
         }
-        self.head("unisono_bus_dropped_total", "counter", "Messages that were not published, by reason.");
+        self.bus_buffer(link);
+        self.lag(&stats.lag_buckets, stats.lag_sum_us);
+    }
+
+    fn bus_buffer(&mut self, link: &LinkStats) {
+        self.head(
+            "unisono_bus_dropped_total",
+            "counter",
+            "Messages that were not published, by reason.",
+        );
         for (reason, count) in [
             ("too_large", link.dropped_too_large),
             ("buffer_full", link.dropped_buffer_full),
@@ -94,9 +183,18 @@ impl Page {
         ] {
             self.labelled("unisono_bus_dropped_total", "reason", reason, count);
         }
-        self.one("unisono_bus_buffered_bytes", "gauge", "Bytes waiting to be published.", link.buffered_bytes);
-        self.one("unisono_bus_buffered_messages", "gauge", "Messages waiting to be published.", link.buffered_messages);
-        self.lag(&stats.lag_buckets, stats.lag_sum_us);
+        self.one(
+            "unisono_bus_buffered_bytes",
+            "gauge",
+            "Bytes waiting to be published.",
+            link.buffered_bytes,
+        );
+        self.one(
+            "unisono_bus_buffered_messages",
+            "gauge",
+            "Messages waiting to be published.",
+            link.buffered_messages,
+        );
     }
 
     fn lag(&mut self, buckets: &[u64], sum_us: u64) {
@@ -118,18 +216,41 @@ impl Page {
 
     fn product(&mut self, app: &App) {
         let metrics = app.metrics();
-        self.one("jamz_sessions", "gauge", "Sessions this pod keeps a copy of.", metrics.replicas());
-        self.head("jamz_commits_total", "counter", "Changes of sessions, by what became of them.");
+        self.one(
+            "jamz_sessions",
+            "gauge",
+            "Sessions this pod keeps a copy of.",
+            metrics.replicas(),
+        );
+        self.head(
+            "jamz_commits_total",
+            "counter",
+            "Changes of sessions, by what became of them.",
+        );
         for result in CommitResult::ALL {
             let count = metrics.commits(result);
             self.labelled("jamz_commits_total", "result", result.as_str(), count);
         }
-        self.one("jamz_resyncs_total", "counter", "Sessions whose clients were told the state again.", metrics.resyncs());
+        self.one(
+            "jamz_resyncs_total",
+            "counter",
+            "Sessions whose clients were told the state again.",
+            metrics.resyncs(),
+        );
         let draining = u64::from(app.health().is_draining());
-        self.one("jamz_draining", "gauge", "1 while the pod drains.", draining);
+        self.one(
+            "jamz_draining",
+            "gauge",
+            "1 while the pod drains.",
+            draining,
+        );
         let ready = u64::from(app.health().is_ready());
         self.one("jamz_ready", "gauge", "1 once the pod is ready.", ready);
-        self.head("jamz_build_info", "gauge", "1, with the version of the program.");
+        self.head(
+            "jamz_build_info",
+            "gauge",
+            "1, with the version of the program.",
+        );
         let version = env!("CARGO_PKG_VERSION");
         self.labelled("jamz_build_info", "version", version, 1);
     }
@@ -138,10 +259,30 @@ impl Page {
         let Some(usage) = Usage::read() else {
             return;
         };
-        self.one("process_resident_memory_bytes", "gauge", "Resident memory.", usage.resident_bytes);
-        self.one("process_cpu_seconds_total", "counter", "CPU time used.", usage.cpu_seconds);
-        self.one("process_open_fds", "gauge", "Open file descriptors.", usage.open_files);
-        self.one("process_start_time_seconds", "gauge", "Start time since the epoch.", usage.started_seconds);
+        self.one(
+            "process_resident_memory_bytes",
+            "gauge",
+            "Resident memory.",
+            usage.resident_bytes,
+        );
+        self.one(
+            "process_cpu_seconds_total",
+            "counter",
+            "CPU time used.",
+            usage.cpu_seconds,
+        );
+        self.one(
+            "process_open_fds",
+            "gauge",
+            "Open file descriptors.",
+            usage.open_files,
+        );
+        self.one(
+            "process_start_time_seconds",
+            "gauge",
+            "Start time since the epoch.",
+            usage.started_seconds,
+        );
     }
 
     fn head(&mut self, name: &str, kind: &str, help: &str) {

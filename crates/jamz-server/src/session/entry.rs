@@ -72,11 +72,17 @@ impl Entry {
     }
 
     pub(super) fn synced_at(&self) -> Option<u64> {
-        *self.synced_at.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .synced_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set_synced_at(&self, reconnects: u64) {
-        let mut synced_at = self.synced_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut synced_at = self
+            .synced_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *synced_at = Some(reconnects);
     }
 

@@ -84,12 +84,20 @@ mod tests {
     fn the_id_of_a_payload() {
         let named = |id: &str| Ok(Some(SessionId::Named(id.to_owned())));
         let check = |payload: Value, alias: bool, expected| {
-            assert_eq!(SessionId::in_payload(&payload, alias), expected, "{payload}");
+            assert_eq!(
+                SessionId::in_payload(&payload, alias),
+                expected,
+                "{payload}"
+            );
         };
         check(json!({"sessionId": "s1"}), true, named("s1"));
         check(json!({"session_id": "s1"}), true, named("s1"));
         check(json!({"session_id": "s1"}), false, Ok(None));
-        check(json!({"sessionId": "", "session_id": "s2"}), true, named("s2"));
+        check(
+            json!({"sessionId": "", "session_id": "s2"}),
+            true,
+            named("s2"),
+        );
         check(json!({"sessionId": 7}), true, named("7"));
         check(json!({"sessionId": 0}), true, Ok(None));
         check(json!({"sessionId": null}), true, Ok(None));
@@ -99,7 +107,15 @@ mod tests {
         check(json!("s1"), true, Ok(None));
         check(json!({"sessionId": {}}), true, Err(BadSessionId));
         check(json!({"sessionId": true}), true, Err(BadSessionId));
-        check(json!({"sessionId": "x".repeat(128)}), true, named(&"x".repeat(128)));
-        check(json!({"sessionId": "x".repeat(129)}), true, Err(BadSessionId));
+        check(
+            json!({"sessionId": "x".repeat(128)}),
+            true,
+            named(&"x".repeat(128)),
+        );
+        check(
+            json!({"sessionId": "x".repeat(129)}),
+            true,
+            Err(BadSessionId),
+        );
     }
 }

@@ -112,7 +112,10 @@ mod tests {
                 assert_eq!(Note::decode(&bytes[..end]), None);
             }
         }
-        assert_eq!(Note::decode(br#"{"s":"","f":{"revision":1,"parts":[null,null,null]}}"#), None);
+        assert_eq!(
+            Note::decode(br#"{"s":"","f":{"revision":1,"parts":[null,null,null]}}"#),
+            None
+        );
         assert_eq!(Note::decode(br#"{"s":"a","x":1}"#), None);
     }
 }

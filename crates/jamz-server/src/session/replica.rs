@@ -244,7 +244,11 @@ mod tests {
         let mut shown = replica();
         shown.begin_load();
         shown.note(6, &set(20, "n"), false);
-        assert_eq!(shown.state(), &state(6, 20, "n"), "newcomers see what clients know");
+        assert_eq!(
+            shown.state(),
+            &state(6, 20, "n"),
+            "newcomers see what clients know"
+        );
         check(&[], true, 8);
         check(&[6, 7, 8], true, 8);
         check(&[7, 8, 9, 10], true, 10);
@@ -265,13 +269,23 @@ mod tests {
     fn a_local_change_makes_the_replica_dirty_until_its_state_is_stored() {
         let mut replica = replica();
         let revision = replica.begin_local(&change(30, "mine")).unwrap();
-        assert_eq!(replica.state(), &state(5, 10, "a"), "not before clients hear of it");
-        assert_eq!(replica.note(revision, &set(30, "mine"), true), Applied::Changed);
+        assert_eq!(
+            replica.state(),
+            &state(5, 10, "a"),
+            "not before clients hear of it"
+        );
+        assert_eq!(
+            replica.note(revision, &set(30, "mine"), true),
+            Applied::Changed
+        );
         assert_eq!(replica.state(), &state(6, 30, "mine"));
         assert!(replica.is_dirty());
         assert!(!replica.finish_local(revision), "it is done once");
 
-        assert_eq!(replica.note(7, &set(31, "theirs"), false), Applied::OutOfStep);
+        assert_eq!(
+            replica.note(7, &set(31, "theirs"), false),
+            Applied::OutOfStep
+        );
         let theirs = Content::Full(state(0, 20, "theirs"));
         assert_eq!(replica.note(9, &theirs, false), Applied::OutOfStep);
         assert!(replica.is_dirty());

@@ -69,7 +69,9 @@ pub enum Verdict {
 
 /// This pod keeps as many sessions as it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this pod keeps {MAX_SESSIONS} sessions already; add pods or look for a client that invents session ids")]
+#[error(
+    "this pod keeps {MAX_SESSIONS} sessions already; add pods or look for a client that invents session ids"
+)]
 pub struct TooManySessions;
 
 impl Sessions {
@@ -98,7 +100,10 @@ impl Sessions {
     }
 
     pub(super) fn entries(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Entry>>> {
-        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The session, with a copy of its state that is current, or as current as can be while
@@ -146,7 +151,9 @@ impl Sessions {
         };
         if let Content::Buoy(buoy) = content.content {
             if note.from_self {
-                self.0.buoys_back.send_modify(|back| *back = buoy.max(*back));
+                self.0
+                    .buoys_back
+                    .send_modify(|back| *back = buoy.max(*back));
             }
             return;
         }
@@ -154,7 +161,9 @@ impl Sessions {
         let Some(entry) = entry else {
             return;
         };
-        let applied = entry.replica().note(revision, &content.content, note.from_self);
+        let applied = entry
+            .replica()
+            .note(revision, &content.content, note.from_self);
         entry.delivered.send_replace(revision);
         if applied == Applied::OutOfStep {
             entry.set_suspect(true);
@@ -272,7 +281,9 @@ impl Sessions {
             content: Content::Buoy(buoy),
         };
         // Nobody is in this room, so that other pods can drop it by its channel alone.
-        let prepared = self.space().prepare(&[BUOY], BUOY, &EmptyMap {}, Some(note.encode()));
+        let prepared = self
+            .space()
+            .prepare(&[BUOY], BUOY, &EmptyMap {}, Some(note.encode()));
         match prepared {
             Ok(prepared) => prepared.publish(0),
             Err(error) => return tracing::warn!(%error, "buoy cannot be sent"),

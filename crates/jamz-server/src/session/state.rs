@@ -84,7 +84,9 @@ impl SessionState {
     /// Sets a part at `now_ms`, or just after what it replaces if the clock lags.
     pub fn set(&mut self, part: Part, json: String, now_ms: u64) {
         let slot = &mut self.parts[part as usize];
-        let at = slot.as_ref().map_or(now_ms, |old| now_ms.max(old.at.saturating_add(1)));
+        let at = slot
+            .as_ref()
+            .map_or(now_ms, |old| now_ms.max(old.at.saturating_add(1)));
         *slot = Some(Register { at, json });
     }
 
@@ -135,8 +137,14 @@ mod tests {
 
     #[test]
     fn the_last_change_of_every_part_wins_in_any_order() {
-        let a = state(4, &[(Part::Controller, 10, "a"), (Part::Playlist, 5, "[1]")]);
-        let b = state(7, &[(Part::Controller, 11, "b"), (Part::Playlist, 4, "[2]")]);
+        let a = state(
+            4,
+            &[(Part::Controller, 10, "a"), (Part::Playlist, 5, "[1]")],
+        );
+        let b = state(
+            7,
+            &[(Part::Controller, 11, "b"), (Part::Playlist, 4, "[2]")],
+        );
         let c = state(2, &[(Part::Controller, 11, "c"), (Part::Playback, 1, "{}")]);
         let expected = state(
             7,

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use unisono::Prepared;
 
+use super::SessionState;
 use super::entry::Entry;
 use super::note::{Content, Note};
 use super::sessions::{ECHO_LIMIT, Sessions, settle, templates};
 use super::view::{Controller, ControllerChanged, Snapshot};
-use super::SessionState;
 use crate::clock::now_ms;
 use crate::events::{CONTROL_CHANGED, SESSION_STATE};
 use crate::store::{Replaced, Unavailable};
@@ -51,7 +51,9 @@ impl Sessions {
         }
         entry.replica().abandon_load();
         entry.set_suspect(true);
-        Err(Unavailable::because("the session changes faster than it can be read"))
+        Err(Unavailable::because(
+            "the session changes faster than it can be read",
+        ))
     }
 
     /// One attempt; `false` if it must be repeated at once.
@@ -102,7 +104,11 @@ impl Sessions {
             let complete = entry.replica().finish_load(stored);
             let state = entry.state();
             if shown && state != known {
-                self.tell(entry, &state, Controller::of(&known) != Controller::of(&state));
+                self.tell(
+                    entry,
+                    &state,
+                    Controller::of(&known) != Controller::of(&state),
+                );
             }
             complete
         })
@@ -115,7 +121,9 @@ impl Sessions {
         if let Some(room) = &entry.room {
             local = local.to(room);
         }
-        let mut told = local.clone().emit(SESSION_STATE, &Snapshot::of(state, now_ms()));
+        let mut told = local
+            .clone()
+            .emit(SESSION_STATE, &Snapshot::of(state, now_ms()));
         if controller_moved {
             for event in CONTROL_CHANGED {
                 let payload = ControllerChanged::told(state, now_ms());

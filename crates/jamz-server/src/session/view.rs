@@ -103,7 +103,9 @@ impl Snapshot {
             currently_playing: playback
                 .as_ref()
                 .map(|playback| playback.to_currently_playing(controller.id.as_deref())),
-            is_playing: playback.as_ref().is_some_and(|playback| playback.is_playing),
+            is_playing: playback
+                .as_ref()
+                .is_some_and(|playback| playback.is_playing),
             position: playback.as_ref().map_or(0.0, |playback| playback.position),
             controller_id: controller.id,
             from: "server",
@@ -187,7 +189,10 @@ mod tests {
         });
         check(&[], nothing.clone());
         let untitled = json!({"track": {"source": "local"}, "position": 4.0, "is_playing": true});
-        check(&[(Part::Playback, untitled), (Part::Playlist, json!("x"))], nothing);
+        check(
+            &[(Part::Playback, untitled), (Part::Playlist, json!("x"))],
+            nothing,
+        );
         let playback = json!({
             "track": {"title": "T", "url": "u"}, "position": 2.5,
             "started_at": "2026-01-01T00:00:00.000Z", "is_playing": true,

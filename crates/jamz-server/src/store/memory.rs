@@ -37,7 +37,9 @@ impl MemoryStore {
 
     fn publish(&self, messages: &[Template], revision: u32) {
         for message in messages {
-            let sent = self.broker.publish(&message.channel, message.fill(revision));
+            let sent = self
+                .broker
+                .publish(&message.channel, message.fill(revision));
             if let Err(error) = sent {
                 tracing::warn!(%error, "committed change could not be published");
             }

@@ -89,9 +89,9 @@ pub struct Unavailable {
 
 impl Unavailable {
     /// The store is unavailable for this reason.
-    pub fn because(reason: impl ToString) -> Self {
+    pub fn because(reason: impl Into<String>) -> Self {
         Self {
-            reason: reason.to_string(),
+            reason: reason.into(),
         }
     }
 }

@@ -64,7 +64,7 @@ impl RedisStore {
         self.commander
             .eval(script, &[&key], &arguments)
             .await
-            .map_err(Unavailable::because)
+            .map_err(|error| Unavailable::because(error.to_string()))
     }
 }
 
@@ -77,7 +77,7 @@ impl Store for RedisStore {
                 .commander
                 .query(&command)
                 .await
-                .map_err(Unavailable::because)?;
+                .map_err(|error| Unavailable::because(error.to_string()))?;
             state_of(flat(reply)?.into_iter())
         })
     }

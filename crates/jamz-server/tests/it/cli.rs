@@ -9,7 +9,10 @@ use unisono_test::{RedisServer, free_port};
 /// The binary with an environment of its own.
 fn binary(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jamz-server"));
-    command.args(arguments).env_clear().envs(environment.iter().copied());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied());
     command.stdin(Stdio::null());
     // Looked up by the commands that start a redis-server.
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -17,7 +20,11 @@ fn binary(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
 }
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
-    let Output { status, stdout, stderr } = binary(arguments, environment).output().unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = binary(arguments, environment).output().unwrap();
     let text = [stdout, stderr].concat();
     (status.code(), String::from_utf8_lossy(&text).into_owned())
 }
@@ -52,7 +59,13 @@ impl Served {
     fn signal(&self, name: &str) {
         let signal = format!("-{name}");
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([&signal, &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([&signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }
 
@@ -68,7 +81,10 @@ fn exit_codes() {
     let check = |arguments: &[&str], environment: &[(&str, &str)], code: i32, says: &str| {
         let (status, text) = run(arguments, environment);
         assert_eq!(status, Some(code), "{arguments:?} {text}");
-        assert!(text.contains(says), "{arguments:?} should say {says:?}: {text}");
+        assert!(
+            text.contains(says),
+            "{arguments:?} should say {says:?}: {text}"
+        );
     };
     check(&["version"], &[], 0, env!("CARGO_PKG_VERSION"));
     check(&["--help"], &[], 0, "healthcheck");
@@ -81,10 +97,25 @@ fn exit_codes() {
     check(&["serve"], &bad, 2, "PORT is \"x\"");
     check(&["doctor"], &[], 0, "single-instance");
     let nowhere = format!("redis://:secret@127.0.0.1:{}", free_port());
-    check(&["doctor"], &[(names::REDIS_URL, &nowhere)], 1, "FAIL  reachable");
+    check(
+        &["doctor"],
+        &[(names::REDIS_URL, &nowhere)],
+        1,
+        "FAIL  reachable",
+    );
     let port = free_port().to_string();
-    check(&["healthcheck"], &[(names::ADMIN_PORT, &port)], 1, "not alive");
-    check(&["verify", "--url", &format!("http://127.0.0.1:{port}")], &[], 1, "cannot connect");
+    check(
+        &["healthcheck"],
+        &[(names::ADMIN_PORT, &port)],
+        1,
+        "not alive",
+    );
+    check(
+        &["verify", "--url", &format!("http://127.0.0.1:{port}")],
+        &[],
+        1,
+        "cannot connect",
+    );
     let (_, text) = run(&["doctor"], &[(names::REDIS_URL, &nowhere)]);
     assert!(!text.contains("secret"), "{text}");
 }
@@ -101,7 +132,13 @@ fn the_doctor_finds_what_must_be_done() {
     let good = RedisServer::start();
     let (status, text) = run(&["doctor"], &[(names::REDIS_URL, &good.url())]);
     assert_eq!(status, Some(0), "{text}");
-    for line in ["ok    reachable", "ok    version", "ok    eviction", "ok    rights", "ok    pub/sub round trip"] {
+    for line in [
+        "ok    reachable",
+        "ok    version",
+        "ok    eviction",
+        "ok    rights",
+        "ok    pub/sub round trip",
+    ] {
         assert!(text.contains(line), "{text}");
     }
     let evicting = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"];
@@ -110,30 +147,42 @@ fn the_doctor_finds_what_must_be_done() {
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("FAIL  eviction"), "{text}");
     bad.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
-    bad.command(&["ACL", "SETUSER", "pod", "on", ">pw", "~jamz:*", "&*", "+@all", "-publish"]);
+    bad.command(&[
+        "ACL", "SETUSER", "pod", "on", ">pw", "~jamz:*", "&*", "+@all", "-publish",
+    ]);
     let url = bad.url().replace("redis://", "redis://pod:pw@");
     let (status, text) = run(&["doctor"], &[(names::REDIS_URL, &url)]);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("FAIL  rights"), "{text}");
 }
 
+/// A pod on free ports of this host.
+const FREE: [(&str, &str); 4] = [
+    (names::HOST, "127.0.0.1"),
+    (names::PORT, "0"),
+    (names::ADMIN_PORT, "0"),
+    (names::DRAIN_SECONDS, "2"),
+];
+
+/// The address behind `name=` in a log line.
+fn address(line: &str, name: &str) -> String {
+    let (_, rest) = line.split_once(&format!("{name}=")).unwrap();
+    rest.split(' ').next().unwrap().to_owned()
+}
+
 #[test]
 fn a_pod_says_what_operators_look_for_and_ends_gently() {
     let redis = RedisServer::start();
-    let (port, admin) = (free_port().to_string(), free_port().to_string());
     let url = redis.url();
-    let environment = [
-        (names::HOST, "127.0.0.1"),
-        (names::PORT, port.as_str()),
-        (names::ADMIN_PORT, admin.as_str()),
-        (names::REDIS_URL, url.as_str()),
-        (names::DRAIN_SECONDS, "2"),
-    ];
-    let mut pod = Served::start(&environment);
+    let mut pod = Served::start(&[FREE.as_slice(), &[(names::REDIS_URL, &url)]].concat());
+    let listening = pod.line("listening");
     pod.line("✅ Socket.IO Redis adapter connected - multi-pod clustering enabled");
-    assert_eq!(run(&["healthcheck"], &environment).0, Some(0));
-    let address = format!("http://127.0.0.1:{port}");
-    let (status, text) = run(&["verify", "--url", &address, "--rounds", "3"], &[]);
+    let admin = address(&listening, "admin");
+    let (_, port) = admin.rsplit_once(':').unwrap();
+    let asked = [(names::HOST, "127.0.0.1"), (names::ADMIN_PORT, port)];
+    assert_eq!(run(&["healthcheck"], &asked).0, Some(0));
+    let url = format!("http://{}", address(&listening, "clients"));
+    let (status, text) = run(&["verify", "--url", &url, "--rounds", "3"], &[]);
     assert_eq!(status, Some(0), "{text}");
     pod.line("Socket.IO connection");
     pod.line("Socket.IO connection");
@@ -144,21 +193,28 @@ fn a_pod_says_what_operators_look_for_and_ends_gently() {
 
 #[test]
 fn a_pod_without_redis_says_so() {
-    let (port, admin) = (free_port().to_string(), free_port().to_string());
-    let environment = [(names::PORT, port.as_str()), (names::ADMIN_PORT, admin.as_str())];
-    let mut pod = Served::start(&environment);
+    let mut pod = Served::start(&FREE);
     pod.line("⚠️  REDIS_URL not set - Socket.IO running in single-instance mode");
     pod.line("⚠️  Multi-pod deployments will NOT sync events across pods");
     pod.signal("INT");
     assert_eq!(pod.child.wait().unwrap().code(), Some(0));
 
     let nowhere = format!("redis://:secret@127.0.0.1:{}", free_port());
-    let mut pod = Served::start(&[environment.as_slice(), &[(names::REDIS_URL, &nowhere)]].concat());
-    assert!(!pod.line("❌ Redis adapter connection failed: ").contains("secret"));
+    let mut pod = Served::start(&[FREE.as_slice(), &[(names::REDIS_URL, &nowhere)]].concat());
+    assert!(
+        !pod.line("❌ Redis adapter connection failed: ")
+            .contains("secret")
+    );
     pod.line("⚠️  Socket.IO running in single-instance mode");
-    let mut taken = Vec::new();
-    let second = binary(&[], &environment).output().unwrap();
-    taken.extend(second.stderr);
-    assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&taken).contains("cannot listen"));
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_start() {
+    let mut pod = Served::start(&FREE);
+    let clients = address(&pod.line("listening"), "clients");
+    let (_, port) = clients.rsplit_once(':').unwrap();
+    let taken = [(names::HOST, "127.0.0.1"), (names::PORT, port)];
+    let (status, text) = run(&["serve"], &taken);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("cannot listen"), "{text}");
 }

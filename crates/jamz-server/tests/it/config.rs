@@ -31,7 +31,10 @@ fn everything_set_is_taken_over() {
         (names::REDIS_URL, " redis://u:p@h:1/2 "),
         (names::REDIS_ADAPTER, "classic"),
         (names::REDIS_KEY, "k"),
-        (names::FRONTEND_URL, "https://A.example/, capacitor://localhost"),
+        (
+            names::FRONTEND_URL,
+            "https://A.example/, capacitor://localhost",
+        ),
         (names::SOCKET_AUTH, "required"),
         (names::JWT_SECRET, "hidden"),
         (names::POD_NAME, "p"),
@@ -46,7 +49,10 @@ fn everything_set_is_taken_over() {
         ("REDIS_PORT_6379_TCP_ADDR", "10.0.0.1"),
     ]))
     .unwrap();
-    assert_eq!(config.origins, ["https://a.example", "capacitor://localhost"]);
+    assert_eq!(
+        config.origins,
+        ["https://a.example", "capacitor://localhost"]
+    );
     assert!(matches!(config.auth, Auth::Required(_)));
     let shown = config.redacted().join("\n");
     assert!(shown.contains("REDIS_URL=redis://***@h:1/2"), "{shown}");
@@ -64,29 +70,60 @@ fn what_is_wrong_is_named_with_the_way_out() {
             assert!(text.contains(expected), "{text:?} should say {expected:?}");
         }
     };
-    check(&[(names::PORT, "70000")], &["PORT is \"70000\", but must be a port"]);
-    check(&[(names::PORT, "9464")], &["PORT and ADMIN_PORT are both 9464"]);
+    check(
+        &[(names::PORT, "70000")],
+        &["PORT is \"70000\", but must be a port"],
+    );
+    check(
+        &[(names::PORT, "9464")],
+        &["PORT and ADMIN_PORT are both 9464"],
+    );
     check(&[(names::HOST, "localhost")], &["an IP address"]);
-    check(&[(names::REDIS_URL, "localhost:6379")], &["must start with redis://"]);
-    check(&[(names::REDIS_KEY, "k")], &["REDIS_URL is not; set REDIS_URL or remove REDIS_KEY"]);
+    check(
+        &[(names::REDIS_URL, "localhost:6379")],
+        &["must start with redis://"],
+    );
+    check(
+        &[(names::REDIS_KEY, "k")],
+        &["REDIS_URL is not; set REDIS_URL or remove REDIS_KEY"],
+    );
     let url = (names::REDIS_URL, "redis://h");
     check(&[url, (names::REDIS_KEY, "a*")], &["pattern characters"]);
-    check(&[url, (names::REDIS_ADAPTER, "sharded")], &["not supported by this version"]);
+    check(
+        &[url, (names::REDIS_ADAPTER, "sharded")],
+        &["not supported by this version"],
+    );
     check(&[url, (names::REDIS_ADAPTER, "x")], &["must be `classic`"]);
-    check(&[("REDIS_HOST", "h")], &["REDIS_HOST is not a setting of this server; put host"]);
+    check(
+        &[("REDIS_HOST", "h")],
+        &["REDIS_HOST is not a setting of this server; put host"],
+    );
     check(&[("REDIS_PORT", "6379")], &["REDIS_PORT is not a setting"]);
-    check(&[("REDIS_ADAPTOR", "classic")], &["REDIS_ADAPTOR is not a setting"]);
+    check(
+        &[("REDIS_ADAPTOR", "classic")],
+        &["REDIS_ADAPTOR is not a setting"],
+    );
     check(&[(names::FRONTEND_URL, "*")], &["without path or wildcard"]);
-    check(&[(names::FRONTEND_URL, "https://a/b")], &["without path or wildcard"]);
+    check(
+        &[(names::FRONTEND_URL, "https://a/b")],
+        &["without path or wildcard"],
+    );
     check(&[(names::SOCKET_AUTH, "required")], &["needs JWT_SECRET"]);
-    check(&[(names::SOCKET_AUTH, "yes")], &["`off`, `optional` or `required`"]);
+    check(
+        &[(names::SOCKET_AUTH, "yes")],
+        &["`off`, `optional` or `required`"],
+    );
     check(&[(names::LOG_FORMAT, "xml")], &["`text` or `json`"]);
     check(&[(names::RUST_LOG, "a=b=c")], &["a log filter"]);
     check(&[(names::DRAIN_SECONDS, "3601")], &["0 to 3600"]);
     check(&[(names::READYZ_DRAIN_STATUS, "500")], &["200, 404 or 503"]);
     check(&[(names::MAX_PAYLOAD_BYTES, "1023")], &["1024"]);
     check(
-        &[(names::PORT, "x"), (names::SOCKET_AUTH, "required"), ("REDIS_DB", "1")],
+        &[
+            (names::PORT, "x"),
+            (names::SOCKET_AUTH, "required"),
+            ("REDIS_DB", "1"),
+        ],
         &["PORT", "JWT_SECRET", "REDIS_DB"],
     );
 }

@@ -17,12 +17,18 @@ async fn hello_comes_first_and_a_ping_is_answered() {
     let pod = TestPod::start(&[]).await;
     let (client, events) = Client::connect(&pod.url, Options::default()).await.unwrap();
     let mut client = TestClient { client, events };
-    assert_eq!(client.any().await, ("hello".to_owned(), json!({"ok": true})));
+    assert_eq!(
+        client.any().await,
+        ("hello".to_owned(), json!({"ok": true}))
+    );
     client.emit("test-ping", &json!({"a": [1, "ü"]})).await;
     let pong = json!({"received": true, "yourData": {"a": [1, "ü"]}});
     assert_eq!(client.any().await, ("test-pong".to_owned(), pong));
     client.client.emit("test-ping", &()).await.unwrap();
-    assert_eq!(client.any().await, ("test-pong".to_owned(), json!({"received": true})));
+    assert_eq!(
+        client.any().await,
+        ("test-pong".to_owned(), json!({"received": true}))
+    );
 }
 
 #[tokio::test]
@@ -43,7 +49,11 @@ async fn taking_control_is_told_under_both_names_to_everybody_in_the_session() {
         }
     }
     let controller = {
-        b.emit("music-take-control", &json!({"session_id": "s1", "userId": 7})).await;
+        b.emit(
+            "music-take-control",
+            &json!({"session_id": "s1", "userId": 7}),
+        )
+        .await;
         let payload = a.next(BOTH[0]).await;
         assert_eq!(payload["userId"], 7);
         payload["controllerId"].clone()
@@ -68,7 +78,10 @@ async fn without_a_session_everybody_connected_hears() {
             let told = client.next(BOTH[0]).await;
             assert_eq!(told["controllerId"], client_id(&payload, &told));
             assert_eq!(told["userId"].as_str(), user);
-            assert_eq!(told.get("userId").is_some(), payload.get("userId").is_some());
+            assert_eq!(
+                told.get("userId").is_some(),
+                payload.get("userId").is_some()
+            );
         }
     }
     a.client.emit("music-take-control", &()).await.unwrap();
@@ -77,7 +90,11 @@ async fn without_a_session_everybody_connected_hears() {
 
 /// Every change names a socket.
 fn client_id(_: &Value, told: &Value) -> Value {
-    assert!(told["controllerId"].as_str().is_some_and(|id| id.len() == 20));
+    assert!(
+        told["controllerId"]
+            .as_str()
+            .is_some_and(|id| id.len() == 20)
+    );
     told["controllerId"].clone()
 }
 
@@ -88,11 +105,19 @@ async fn a_session_nobody_changed_is_joined_in_silence() {
     assert!(a.join("s1", Some("alice")).await.is_empty());
     assert!(b.join("s1", Some("bob")).await.is_empty());
     let joined = a.next("user-joined-music").await;
-    assert_eq!(joined, json!({"socketId": b.id(), "userId": "bob", "sessionId": "s1"}));
+    assert_eq!(
+        joined,
+        json!({"socketId": b.id(), "userId": "bob", "sessionId": "s1"})
+    );
     assert!(b.join("s1", None).await.is_empty());
     let joined = a.next("user-joined-music").await;
     assert_eq!(joined, json!({"socketId": b.id(), "sessionId": "s1"}));
-    for payload in [json!(null), json!({}), json!({"session_id": "s1"}), json!({"sessionId": {}})] {
+    for payload in [
+        json!(null),
+        json!({}),
+        json!({"session_id": "s1"}),
+        json!({"sessionId": {}}),
+    ] {
         b.emit("join-music-session", &payload).await;
     }
     assert!(b.drain().await.is_empty());
@@ -116,7 +141,10 @@ async fn a_newcomer_is_shown_the_state_and_the_dj_is_announced_when_back() {
     assert_eq!(state["currently_playing"], Value::Null);
     assert_eq!(state["is_playing"], false);
     assert_eq!(state["playlist"], json!([]));
-    assert_eq!((&state["revision"], &state["from"]), (&json!(1), &json!("server")));
+    assert_eq!(
+        (&state["revision"], &state["from"]),
+        (&json!(1), &json!("server"))
+    );
     assert_eq!(shown[2].1["controllerId"], "alice");
     assert_eq!(shown[2].1, shown[3].1);
 
@@ -124,17 +152,29 @@ async fn a_newcomer_is_shown_the_state_and_the_dj_is_announced_when_back() {
     let shown = again.join("s1", Some("alice")).await;
     assert_eq!(
         names_of(&shown),
-        [BOTH[0], BOTH[1], "music-session-state", "playlist-update", BOTH[0], BOTH[1]]
+        [
+            BOTH[0],
+            BOTH[1],
+            "music-session-state",
+            "playlist-update",
+            BOTH[0],
+            BOTH[1]
+        ]
     );
     assert_eq!(shown[0].1["reason"], "dj-reconnect");
     assert_eq!(shown[0].1["controllerId"], again.id());
     assert_eq!(shown[2].1["revision"], 2);
     let told = b.next(BOTH[0]).await;
-    assert_eq!((&told["reason"], change(&told).0), (&json!("dj-reconnect"), 2));
+    assert_eq!(
+        (&told["reason"], change(&told).0),
+        (&json!("dj-reconnect"), 2)
+    );
 
     // The same socket joins again: it hears its return once, like everybody else.
     let shown = again.join("s1", Some("alice")).await;
-    let returns = shown.iter().filter(|(_, payload)| payload["reason"] == "dj-reconnect");
+    let returns = shown
+        .iter()
+        .filter(|(_, payload)| payload["reason"] == "dj-reconnect");
     assert_eq!(returns.count(), 2);
 }
 
@@ -148,13 +188,18 @@ async fn only_the_dj_may_release() {
     b.next(BOTH[1]).await;
     a.drain().await;
 
-    b.emit("music-release-control", &json!({"sessionId": "s1"})).await;
+    b.emit("music-release-control", &json!({"sessionId": "s1"}))
+        .await;
     let told = b.drain().await;
     assert_eq!(names_of(&told), BOTH);
-    assert_eq!((&told[0].1["userId"], change(&told[0].1).0), (&json!("alice"), 1));
+    assert_eq!(
+        (&told[0].1["userId"], change(&told[0].1).0),
+        (&json!("alice"), 1)
+    );
     assert!(a.drain().await.is_empty());
 
-    a.emit("music-release-control", &json!({"sessionId": "s1"})).await;
+    a.emit("music-release-control", &json!({"sessionId": "s1"}))
+        .await;
     for client in [&mut a, &mut b] {
         let told = client.next(BOTH[0]).await;
         assert_eq!(told["controllerId"], Value::Null);
@@ -163,7 +208,8 @@ async fn only_the_dj_may_release() {
     }
     // Nobody is the DJ any more, so there is nothing to release.
     a.drain().await;
-    a.emit("music-release-control", &json!({"sessionId": "s1"})).await;
+    a.emit("music-release-control", &json!({"sessionId": "s1"}))
+        .await;
     assert_eq!(a.drain().await[0].1["revision"], 2);
 }
 
@@ -173,11 +219,17 @@ async fn the_user_and_the_anonymous_socket_that_took_control_may_release() {
     let (mut a, b) = (pod.client().await, pod.client().await);
     a.take("s1", "alice").await;
     a.join("s1", None).await;
-    b.emit("music-release-control", &json!({"sessionId": "s1", "userId": "alice"})).await;
+    b.emit(
+        "music-release-control",
+        &json!({"sessionId": "s1", "userId": "alice"}),
+    )
+    .await;
     assert_eq!(a.next(BOTH[0]).await["controllerId"], Value::Null);
-    a.emit("music-take-control", &json!({"sessionId": "s1"})).await;
+    a.emit("music-take-control", &json!({"sessionId": "s1"}))
+        .await;
     assert_eq!(a.next(BOTH[0]).await["controllerId"], a.id());
-    a.emit("music-release-control", &json!({"sessionId": "s1"})).await;
+    a.emit("music-release-control", &json!({"sessionId": "s1"}))
+        .await;
     assert_eq!(a.next(BOTH[0]).await["controllerId"], Value::Null);
 }
 
@@ -193,7 +245,11 @@ async fn a_bad_payload_costs_its_own_event_only() {
         json!({"sessionId": "s1", "userId": {}}),
         json!({"sessionId": "s1", "userId": "x".repeat(257)}),
     ];
-    for event in ["join-music-session", "music-take-control", "music-release-control"] {
+    for event in [
+        "join-music-session",
+        "music-take-control",
+        "music-release-control",
+    ] {
         for payload in &bad {
             a.emit(event, payload).await;
         }
@@ -219,15 +275,23 @@ async fn a_socket_in_many_sessions_leaves_the_first() {
     }
     let heard = a.drain().await;
     let users = heard.iter().filter(|(name, _)| name == BOTH[0]);
-    let users: Vec<&str> = users.filter_map(|(_, payload)| payload["userId"].as_str()).collect();
+    let users: Vec<&str> = users
+        .filter_map(|(_, payload)| payload["userId"].as_str())
+        .collect();
     assert_eq!(users, ["s1", "s16"]);
 }
 
 #[tokio::test]
 async fn a_required_token_keeps_others_out() {
-    let settings = [(names::SOCKET_AUTH, "required"), (names::JWT_SECRET, "secret")];
+    let settings = [
+        (names::SOCKET_AUTH, "required"),
+        (names::JWT_SECRET, "secret"),
+    ];
     let pod = TestPod::start(&settings).await;
     let (_client, mut events) = Client::connect(&pod.url, Options::default()).await.unwrap();
     let first = tokio::time::timeout(PATIENCE, events.next()).await.unwrap();
-    assert!(matches!(first, Some(Event::Disconnected | Event::Closed(_))), "{first:?}");
+    assert!(
+        matches!(first, Some(Event::Disconnected | Event::Closed(_))),
+        "{first:?}"
+    );
 }

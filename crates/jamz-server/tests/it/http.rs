@@ -13,7 +13,9 @@ use crate::support::{PATIENCE, TestPod};
 async fn ask(address: &str, method: &str, path: &str, headers: &str) -> (u16, String, String) {
     let address = address.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -42,16 +44,26 @@ async fn what_the_node_server_answered_is_answered() {
     assert_eq!(health["degraded"], false);
     assert_eq!(health["connections"], 1);
     assert_eq!(health["pod"], "pod-x");
-    assert_eq!(get(&pod.url, "/health/socketio").await, (200, "socketio-ok".to_owned()));
+    assert_eq!(
+        get(&pod.url, "/health/socketio").await,
+        (200, "socketio-ok".to_owned())
+    );
     let (status, body) = get(&pod.url, "/api/status").await;
     assert_eq!(status, 200);
     assert!(body.contains("TrafficJamz backend is live"), "{body}");
     assert_eq!(get(&pod.url, "/api/health").await.0, 200);
     let (status, body) = get(&pod.url, "/api/nothing").await;
     let expected = serde_json::json!({"success": false, "message": "Route not found"});
-    assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (404, expected));
+    assert_eq!(
+        (status, serde_json::from_str::<Value>(&body).unwrap()),
+        (404, expected)
+    );
     for path in [LIVEZ, READYZ, METRICS] {
-        assert_eq!(get(&pod.url, path).await.0, 404, "{path} is not for clients");
+        assert_eq!(
+            get(&pod.url, path).await.0,
+            404,
+            "{path} is not for clients"
+        );
     }
 }
 
@@ -59,8 +71,17 @@ async fn what_the_node_server_answered_is_answered() {
 async fn browsers_of_allowed_origins_may_read_the_answers() {
     let pod = TestPod::start(&[(names::FRONTEND_URL, "https://a.example,https://b.example")]).await;
     let allowed = async |method: &str, origin: &str| {
-        let (status, head, _) = ask(&pod.url, method, "/api/health", &format!("origin: {origin}\r\n")).await;
-        (status, head.contains(&format!("access-control-allow-origin: {origin}")))
+        let (status, head, _) = ask(
+            &pod.url,
+            method,
+            "/api/health",
+            &format!("origin: {origin}\r\n"),
+        )
+        .await;
+        (
+            status,
+            head.contains(&format!("access-control-allow-origin: {origin}")),
+        )
     };
     assert_eq!(allowed("GET", "https://b.example").await, (200, true));
     assert_eq!(allowed("OPTIONS", "https://a.example").await, (204, true));
@@ -68,8 +89,15 @@ async fn browsers_of_allowed_origins_may_read_the_answers() {
     let polling = "/socket.io/?EIO=4&transport=polling";
     let (status, head, _) = ask(&pod.url, "GET", polling, "origin: https://a.example\r\n").await;
     assert_eq!(status, 200);
-    assert!(head.contains("access-control-allow-credentials: true"), "{head}");
-    assert_eq!(head.matches("access-control-allow-origin").count(), 1, "{head}");
+    assert!(
+        head.contains("access-control-allow-credentials: true"),
+        "{head}"
+    );
+    assert_eq!(
+        head.matches("access-control-allow-origin").count(),
+        1,
+        "{head}"
+    );
 }
 
 #[tokio::test]
@@ -77,10 +105,16 @@ async fn probes_do_not_depend_on_redis() {
     let mut redis = RedisServer::stopped();
     let pod = TestPod::start(&[(names::REDIS_URL, &redis.url())]).await;
     assert_eq!(get(&pod.admin, LIVEZ).await.0, 200);
-    await_until("the pod declares that it goes on without", PATIENCE, || pod.app.health().is_ready()).await;
+    await_until("the pod declares that it goes on without", PATIENCE, || {
+        pod.app.health().is_ready()
+    })
+    .await;
     assert_eq!(get(&pod.admin, READYZ).await.0, 200);
     let health: Value = serde_json::from_str(&get(&pod.url, "/health").await.1).unwrap();
-    assert_eq!((&health["adapter"], &health["degraded"]), (&"down".into(), &true.into()));
+    assert_eq!(
+        (&health["adapter"], &health["degraded"]),
+        (&"down".into(), &true.into())
+    );
     let page = get(&pod.admin, METRICS).await.1;
     assert!(page.contains("unisono_degraded 1"), "{page}");
     redis.restart();
@@ -118,7 +152,9 @@ async fn the_metrics_page_names_every_series_and_none_that_clients_choose() {
     }
     let count = page.lines().count();
     for number in 0..50 {
-        client.join(&format!("room-{number}"), Some(&format!("user-{number}"))).await;
+        client
+            .join(&format!("room-{number}"), Some(&format!("user-{number}")))
+            .await;
         client.emit(&format!("event-{number}"), &Value::Null).await;
     }
     client.drain().await;

@@ -1,11 +1,17 @@
 //! The product from outside: configuration, stores, events over real sockets, manifests.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, a panic is how a failure is told"
+)]
+
 mod cli;
 mod config;
 mod events;
 mod http;
 mod manifests;
 mod outage;
+mod stock;
 mod store;
 mod support;
 mod unison;

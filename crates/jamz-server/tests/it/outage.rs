@@ -25,9 +25,20 @@ impl House {
     async fn on(redis: RedisServer) -> Self {
         let url = redis.url();
         let settings = [(names::REDIS_URL, url.as_str())];
-        let pods = [TestPod::start(&settings).await, TestPod::start(&settings).await];
-        let clients = [pods[0].client().await, pods[0].client().await, pods[1].client().await];
-        Self { redis, pods, clients }
+        let pods = [
+            TestPod::start(&settings).await,
+            TestPod::start(&settings).await,
+        ];
+        let clients = [
+            pods[0].client().await,
+            pods[0].client().await,
+            pods[1].client().await,
+        ];
+        Self {
+            redis,
+            pods,
+            clients,
+        }
     }
 
     async fn join_all(&mut self) {
@@ -65,7 +76,11 @@ impl House {
         for client in &mut self.clients {
             await_dj(client, user).await;
         }
-        assert!(since.elapsed() < AGREED_WITHIN, "took {:?}", since.elapsed());
+        assert!(
+            since.elapsed() < AGREED_WITHIN,
+            "took {:?}",
+            since.elapsed()
+        );
         let mut states = Vec::new();
         for pod in &self.pods {
             let shown = pod.client().await.join("s1", None).await;
@@ -103,7 +118,9 @@ async fn await_dj(client: &mut TestClient, user: &str) {
 
 /// What a client remembers when it is told nothing new.
 async fn told_again(client: &TestClient) {
-    client.emit("join-music-session", &json!({"sessionId": "s1"})).await;
+    client
+        .emit("join-music-session", &json!({"sessionId": "s1"}))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,7 +182,11 @@ async fn a_redis_that_is_emptied_in_service_gets_the_session_back_with_the_next_
     let since = Instant::now();
     house.clients[2].take("s1", "three").await;
     house.agree_on("three", since).await;
-    let revision: u32 = house.redis.command(&["HGET", "jamz:session:s1", "revision"]).parse().unwrap();
+    let revision: u32 = house
+        .redis
+        .command(&["HGET", "jamz:session:s1", "revision"])
+        .parse()
+        .unwrap();
     assert!(revision > 2);
 }
 

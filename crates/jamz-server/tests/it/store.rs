@@ -35,7 +35,11 @@ async fn redis() -> Bench {
     bench(store, Arc::new(broker), Some(server)).await
 }
 
-async fn bench(store: Arc<dyn Store>, broker: Arc<dyn Broker>, server: Option<RedisServer>) -> Bench {
+async fn bench(
+    store: Arc<dyn Store>,
+    broker: Arc<dyn Broker>,
+    server: Option<RedisServer>,
+) -> Bench {
     let heard = Recorder::new();
     broker.attach(heard.clone());
     broker.subscribe(Subscription::Channel(CHANNEL.to_owned()));
@@ -92,8 +96,16 @@ async fn commit(bench: &Bench, change: &Change, names: &[&str]) -> Outcome {
 
 async fn heard(bench: &Bench, expected: &[Bytes]) {
     let count = expected.len();
-    await_until("the messages arrive", PATIENCE, || bench.heard.messages().len() >= count).await;
-    let payloads: Vec<Bytes> = bench.heard.messages().into_iter().map(|(_, bytes)| bytes).collect();
+    await_until("the messages arrive", PATIENCE, || {
+        bench.heard.messages().len() >= count
+    })
+    .await;
+    let payloads: Vec<Bytes> = bench
+        .heard
+        .messages()
+        .into_iter()
+        .map(|(_, bytes)| bytes)
+        .collect();
     assert_eq!(payloads, expected);
 }
 
@@ -110,11 +122,20 @@ async fn contract(bench: &Bench) {
 async fn a_change_is_stored_and_published_with_its_revision(bench: &Bench) {
     assert!(bench.store.load(&id("a")).await.unwrap().is_unknown());
     let first = change("a", &[(Part::Controller, "1"), (Part::Playlist, "[]")], 10);
-    assert_eq!(commit(bench, &first, &["x", "y"]).await, Outcome::Committed { revision: 1 });
+    assert_eq!(
+        commit(bench, &first, &["x", "y"]).await,
+        Outcome::Committed { revision: 1 }
+    );
     let second = change("a", &[(Part::Controller, "2")], 20);
-    assert_eq!(commit(bench, &second, &["z"]).await, Outcome::Committed { revision: 2 });
+    assert_eq!(
+        commit(bench, &second, &["z"]).await,
+        Outcome::Committed { revision: 2 }
+    );
     let stored = bench.store.load(&id("a")).await.unwrap();
-    let expected = state(2, &[(Part::Controller, 20, "2"), (Part::Playlist, 10, "[]")]);
+    let expected = state(
+        2,
+        &[(Part::Controller, 20, "2"), (Part::Playlist, 10, "[]")],
+    );
     assert_eq!(stored, expected);
     heard(bench, &[filled("x", 1), filled("y", 1), filled("z", 2)]).await;
 }
@@ -126,7 +147,10 @@ async fn a_guard_that_fails_changes_and_publishes_nothing(bench: &Bench) {
             equals: equals.map(str::to_owned),
         };
         let guard = Some(guard);
-        Change { guard, ..change("b", &[(Part::Controller, "1")], 5) }
+        Change {
+            guard,
+            ..change("b", &[(Part::Controller, "1")], 5)
+        }
     };
     let refused = |current| Outcome::Refused { current };
     let before = bench.heard.messages().len();
@@ -135,11 +159,20 @@ async fn a_guard_that_fails_changes_and_publishes_nothing(bench: &Bench) {
     let outcome = commit(bench, &guarded(None), &[]).await;
     assert_eq!(outcome, Outcome::Committed { revision: 1 });
     let current = state(1, &[(Part::Controller, 5, "1")]);
-    assert_eq!(commit(bench, &guarded(None), &["no"]).await, refused(current.clone()));
-    assert_eq!(commit(bench, &guarded(Some("2")), &["no"]).await, refused(current));
+    assert_eq!(
+        commit(bench, &guarded(None), &["no"]).await,
+        refused(current.clone())
+    );
+    assert_eq!(
+        commit(bench, &guarded(Some("2")), &["no"]).await,
+        refused(current)
+    );
     let outcome = commit(bench, &guarded(Some("1")), &["yes"]).await;
     assert_eq!(outcome, Outcome::Committed { revision: 2 });
-    await_until("the message arrives", PATIENCE, || bench.heard.messages().len() > before).await;
+    await_until("the message arrives", PATIENCE, || {
+        bench.heard.messages().len() > before
+    })
+    .await;
     let last = bench.heard.messages().pop().map(|(_, bytes)| bytes);
     assert_eq!(last, Some(filled("yes", 2)));
     assert_eq!(bench.heard.messages().len(), before + 1);
@@ -149,7 +182,10 @@ async fn a_store_behind_the_pod_takes_no_change(bench: &Bench) {
     let mut ahead = change("c", &[(Part::Controller, "1")], 5);
     ahead.known_revision = 7;
     let current = SessionState::default();
-    assert_eq!(commit(bench, &ahead, &["no"]).await, Outcome::Behind { current });
+    assert_eq!(
+        commit(bench, &ahead, &["no"]).await,
+        Outcome::Behind { current }
+    );
     assert!(bench.store.load(&id("c")).await.unwrap().is_unknown());
 }
 
@@ -168,7 +204,13 @@ async fn a_state_is_replaced_only_where_it_was_read(bench: &Bench) {
         replaced.await.unwrap()
     };
     let before = bench.heard.messages().len();
-    let next = state(9, &[(Part::Controller, 1_800_000_000_000, "1"), (Part::Playback, 3, "{}")]);
+    let next = state(
+        9,
+        &[
+            (Part::Controller, 1_800_000_000_000, "1"),
+            (Part::Playback, 3, "{}"),
+        ],
+    );
     assert_eq!(replace(1, &next, "no").await, Replaced::Conflict);
     assert_eq!(replace(0, &next, "yes").await, Replaced::Done);
     assert_eq!(bench.store.load(&id("e")).await.unwrap(), next);
@@ -176,7 +218,10 @@ async fn a_state_is_replaced_only_where_it_was_read(bench: &Bench) {
     assert_eq!(replace(8, &fewer, "no").await, Replaced::Conflict);
     assert_eq!(replace(9, &fewer, "again").await, Replaced::Done);
     assert_eq!(bench.store.load(&id("e")).await.unwrap(), fewer);
-    await_until("both arrive", PATIENCE, || bench.heard.messages().len() == before + 2).await;
+    await_until("both arrive", PATIENCE, || {
+        bench.heard.messages().len() == before + 2
+    })
+    .await;
 }
 
 async fn any_bytes_and_any_id_survive(bench: &Bench) {
@@ -184,7 +229,15 @@ async fn any_bytes_and_any_id_survive(bench: &Bench) {
     let odd = "*?[x] \r\n:ü";
     let outcome = commit(bench, &change(odd, &[(Part::Playlist, text)], 1), &[]).await;
     assert_eq!(outcome, Outcome::Committed { revision: 1 });
-    assert_eq!(bench.store.load(&id(odd)).await.unwrap().json(Part::Playlist), Some(text));
+    assert_eq!(
+        bench
+            .store
+            .load(&id(odd))
+            .await
+            .unwrap()
+            .json(Part::Playlist),
+        Some(text)
+    );
     let default = Change {
         session: SessionId::Default,
         ..change("x", &[(Part::Playlist, "[1]")], 1)
@@ -209,7 +262,10 @@ async fn sessions_in_redis_have_names_and_an_end() {
     let bench = redis().await;
     commit(&bench, &change("s1", &[(Part::Controller, "1")], 1), &[]).await;
     let server = bench._server.as_ref().unwrap();
-    assert_eq!(server.command(&["HGET", "jamz:session:s1", "revision"]), "1");
+    assert_eq!(
+        server.command(&["HGET", "jamz:session:s1", "revision"]),
+        "1"
+    );
     let ttl: u64 = server.command(&["TTL", "jamz:session:s1"]).parse().unwrap();
     assert!(ttl > 29 * 24 * 3600);
 }

@@ -45,10 +45,14 @@ impl TestPod {
     pub(crate) async fn start(more: &[(&str, &str)]) -> Self {
         // Shown for tests that fail; RUST_LOG says how much.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer();
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer();
         let _ = log.try_init();
         let config = Config::read(&settings(more)).expect("the settings are good");
-        let pod = Pod::start(config, Backing::Configured).await.expect("free ports");
+        let pod = Pod::start(config, Backing::Configured)
+            .await
+            .expect("free ports");
         let (stop, mut stopped) = watch::channel(false);
         Self {
             app: pod.app().clone(),
@@ -70,12 +74,18 @@ impl TestPod {
 
     /// Waits until events cross pods.
     pub(crate) async fn await_link(&self) {
-        await_until("the pod has joined", PATIENCE, || self.app.link().state().is_up()).await;
+        await_until("the pod has joined", PATIENCE, || {
+            self.app.link().state().is_up()
+        })
+        .await;
     }
 
     /// Waits until the pod knows that events do not cross pods.
     pub(crate) async fn await_no_link(&self) {
-        await_until("the pod notices", PATIENCE, || !self.app.link().state().is_up()).await;
+        await_until("the pod notices", PATIENCE, || {
+            !self.app.link().state().is_up()
+        })
+        .await;
     }
 
     /// Tells the pod to end, and waits until it has.
@@ -106,7 +116,10 @@ impl TestClient {
     }
 
     pub(crate) async fn emit(&self, event: &str, payload: &Value) {
-        self.client.emit(event, payload).await.expect("still connected");
+        self.client
+            .emit(event, payload)
+            .await
+            .expect("still connected");
     }
 
     /// The next event, whatever it is.
@@ -165,6 +178,11 @@ fn payload(message: &Message) -> Value {
 
 /// The revision and the user of a change.
 pub(crate) fn change(payload: &Value) -> (u64, String) {
-    let revision = payload["revision"].as_u64().expect("changes carry a revision");
-    (revision, payload["userId"].as_str().unwrap_or("").to_owned())
+    let revision = payload["revision"]
+        .as_u64()
+        .expect("changes carry a revision");
+    (
+        revision,
+        payload["userId"].as_str().unwrap_or("").to_owned(),
+    )
 }

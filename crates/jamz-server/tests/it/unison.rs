@@ -15,21 +15,28 @@ const ROUNDS: usize = 200;
 #[tokio::test]
 async fn a_on_one_pod_takes_control_and_b_on_the_other_hears_it() {
     let redis = RedisServer::start();
-    let (one, two) = (TestPod::joined(&redis.url()).await, TestPod::joined(&redis.url()).await);
+    let (one, two) = (
+        TestPod::joined(&redis.url()).await,
+        TestPod::joined(&redis.url()).await,
+    );
     let (mut a, mut b) = (one.client().await, two.client().await);
     a.client.emit("music-take-control", &()).await.unwrap();
     let heard = b.next(CHANGED).await;
     assert_eq!(heard["controllerId"], a.id());
     assert_eq!(b.next("music-controller-changed").await, heard);
     assert_eq!(a.next(CHANGED).await, heard);
-    b.emit("music-take-control", &json!({"userId": "bob"})).await;
+    b.emit("music-take-control", &json!({"userId": "bob"}))
+        .await;
     assert_eq!(change(&a.next(CHANGED).await), (2, "bob".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_who_take_control_at_once_are_seen_in_one_order_by_all() {
     let redis = RedisServer::start();
-    let (one, two) = (TestPod::joined(&redis.url()).await, TestPod::joined(&redis.url()).await);
+    let (one, two) = (
+        TestPod::joined(&redis.url()).await,
+        TestPod::joined(&redis.url()).await,
+    );
     let mut clients = [
         one.client().await,
         two.client().await,
@@ -57,11 +64,18 @@ async fn two_who_take_control_at_once_are_seen_in_one_order_by_all() {
     let (last, dj) = seen[0].last().unwrap().clone();
     for pod in [&one, &two] {
         let shown = pod.client().await.join("s1", None).await;
-        assert_eq!((&shown[0].1["revision"], &shown[0].1["controller_id"]), (&json!(last), &json!(dj)));
+        assert_eq!(
+            (&shown[0].1["revision"], &shown[0].1["controller_id"]),
+            (&json!(last), &json!(dj))
+        );
     }
     let stored = redis.command(&["HGET", "jamz:session:s1", "revision"]);
     assert_eq!(stored, last.to_string());
-    assert!(redis.command(&["HGET", "jamz:session:s1", "controller"]).contains(&dj));
+    assert!(
+        redis
+            .command(&["HGET", "jamz:session:s1", "controller"])
+            .contains(&dj)
+    );
 }
 
 #[tokio::test]
@@ -82,7 +96,10 @@ async fn a_session_is_known_to_a_pod_that_starts_later() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_misses_nothing_and_hears_nothing_twice() {
     let redis = RedisServer::start();
-    let (one, two) = (TestPod::joined(&redis.url()).await, TestPod::joined(&redis.url()).await);
+    let (one, two) = (
+        TestPod::joined(&redis.url()).await,
+        TestPod::joined(&redis.url()).await,
+    );
     let mut dj = one.client().await;
     let last: u64 = 120;
     dj.join("s1", None).await;
@@ -106,8 +123,14 @@ async fn a_newcomer_misses_nothing_and_hears_nothing_twice() {
 
 /// Joins, and gives the revision of the state shown and of every change after it.
 async fn revisions_until(client: &mut TestClient, last: u64) -> Vec<u64> {
-    client.emit("join-music-session", &json!({"sessionId": "s1"})).await;
-    let mut revisions = vec![client.next("music-session-state").await["revision"].as_u64().unwrap()];
+    client
+        .emit("join-music-session", &json!({"sessionId": "s1"}))
+        .await;
+    let mut revisions = vec![
+        client.next("music-session-state").await["revision"]
+            .as_u64()
+            .unwrap(),
+    ];
     while *revisions.last().unwrap() < last {
         let told = client.next(CHANGED).await;
         // Part of the welcome: it tells the state that was just shown.
@@ -123,7 +146,10 @@ async fn installations_with_different_keys_share_a_redis_without_meeting() {
     let redis = RedisServer::start();
     let url = redis.url();
     let ours = TestPod::joined(&url).await;
-    let settings = [(names::REDIS_URL, url.as_str()), (names::REDIS_KEY, "other")];
+    let settings = [
+        (names::REDIS_URL, url.as_str()),
+        (names::REDIS_KEY, "other"),
+    ];
     let theirs = TestPod::start(&settings).await;
     theirs.await_link().await;
     let (mut a, mut b) = (ours.client().await, theirs.client().await);

@@ -7,18 +7,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, StatusCode};
-use hyper::upgrade::OnUpgrade;
 use unisono_proto::engine::{Open, Rejection, Sid, Transport};
-use unisono_proto::ws::{self, Role};
+use unisono_proto::ws;
 
 use super::PeerAddr;
 use super::answer::{self, Answer};
+use super::handover::{Kind, hand_over};
 use super::request::refuse;
 use crate::conn::{Conn, Handshake};
 use crate::ids::new_sid;
 use crate::outgoing::Outgoing;
 use crate::server::Server;
-use crate::session::{Session, Stream, WebSocket, probe};
+use crate::session::Session;
 
 /// The session id of a new session, for proxies that keep a client without cookies on its node.
 const SID_HEADER: HeaderName = HeaderName::from_static("x-unisono-sid");
@@ -43,16 +43,7 @@ pub(super) fn websocket<B>(server: &Arc<Server>, mut request: Request<B>) -> Ans
     let conn = open(server, &request, false);
     tell_sid(&mut answer, conn.sid);
     conn.push(Outgoing::raw(&open_packet(server, conn.sid, &[])));
-    let upgraded = hyper::upgrade::on(&mut request);
-    let server = server.clone();
-    tokio::spawn(async move {
-        // If the client goes away before the switch there is no session yet, and nothing to undo.
-        if let Some(socket) = take_stream(&server, upgraded).await {
-            server.remember(&conn);
-            // A task of its own: this one's memory is given back.
-            tokio::spawn(Session::websocket(server, conn, socket));
-        }
-    });
+    hand_over(server, conn, Kind::Session, &mut request);
     answer
 }
 
@@ -70,25 +61,8 @@ pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Req
     if !begins {
         return refuse(server, &Rejection::BadRequest);
     }
-    let upgraded = hyper::upgrade::on(&mut request);
-    let server = server.clone();
-    tokio::spawn(async move {
-        match take_stream(&server, upgraded).await {
-            Some(socket) => probe(server, conn, socket).await,
-            None => {
-                if let Some(polling) = &mut conn.mailbox().polling {
-                    polling.upgrading = false;
-                }
-            }
-        }
-    });
+    hand_over(server, conn, Kind::Probe, &mut request);
     answer
-}
-
-async fn take_stream(server: &Server, upgraded: OnUpgrade) -> Option<WebSocket> {
-    let (stream, unread) = Stream::from_upgraded(upgraded.await.ok()?);
-    let decoder = ws::Decoder::new(Role::Server, server.config.connection.max_payload);
-    Some(WebSocket::new(stream, decoder, unread))
 }
 
 fn open<B>(server: &Server, request: &Request<B>, polling: bool) -> Arc<Conn> {

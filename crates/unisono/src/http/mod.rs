@@ -1,9 +1,11 @@
 //! Socket.IO as a tower service: beside other routes, on the same port.
 
 mod answer;
+mod handover;
 mod handshake;
 mod polling;
 mod request;
+mod switch;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -19,6 +21,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::server::Server;
+pub(crate) use handover::{Handover, Life};
+pub(crate) use switch::Switch;
 
 /// The peer's address as a request extension. [`serve`](crate::serve()) sets it; other HTTP servers may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,8 +18,13 @@ impl Session {
             Wire::WebSocket(socket) if socket.blocked => self.finished(),
             Wire::WebSocket(socket) => {
                 let said = socket.hands.back().is_some_and(|last| last.kind() == Kind::Close);
-                if !said && reason != CloseReason::TransportClose {
-                    socket.hands.push_back(close_frame(None));
+                if said || reason != CloseReason::TransportClose {
+                    if !said {
+                        socket.hands.push_back(close_frame(None));
+                    }
+                } else {
+                    // The peer has closed the stream: nobody is there to be told.
+                    self.finished();
                 }
             }
             Wire::Polling(polling) => polling.refuse_post(),

@@ -24,18 +24,17 @@ impl Stream {
         // What was read is copied: turning hyper's buffer into a `Vec` would keep all 8 KiB of it.
         // The connection was served by `hyper::server::conn::http1` ...
         let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => return (Self::tcp(parts.io), parts.read_buf.to_vec()),
+            Ok(parts) => return (Self::tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
             Err(upgraded) => upgraded,
         };
         // ... or by hyper-util's automatic builder, as `axum::serve` does.
         match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => (Self::tcp(parts.io), parts.read_buf.to_vec()),
+            Ok(parts) => (Self::tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
             Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Vec::new()),
         }
     }
 
-    fn tcp(io: TokioIo<TcpStream>) -> Self {
-        let stream = io.into_inner();
+    pub(crate) fn tcp(stream: TcpStream) -> Self {
         // A message must not wait for the acknowledgement of the one before it; if the option fails, delivery is slower, not wrong.
         let _ = stream.set_nodelay(true);
         Self::Tcp(stream)

@@ -9,7 +9,7 @@ use tokio::io::ReadBuf;
 use unisono_proto::ws;
 
 use super::stream::Stream;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Kind, Outgoing};
 
 /// Messages in one write. More do not make a system call noticeably cheaper per message, and the slices live on the stack.
 const MAX_SLICES: usize = 64;
@@ -36,8 +36,13 @@ pub(crate) struct Written {
 }
 
 impl WebSocket {
-    pub(crate) fn new(stream: Stream, decoder: ws::Decoder, unread: Vec<u8>) -> Self {
-        Self { stream, decoder, hands: VecDeque::new(), offset: 0, unread, blocked: false }
+    /// `unread` was read from the stream already, `unwritten` goes out before anything else.
+    pub(crate) fn new(stream: Stream, decoder: ws::Decoder, unread: Vec<u8>, unwritten: Vec<u8>) -> Self {
+        let mut hands = VecDeque::new();
+        if !unwritten.is_empty() {
+            hands.push_back(Outgoing::bytes(unwritten));
+        }
+        Self { stream, decoder, hands, offset: 0, unread, blocked: false }
     }
 
     /// Writes all of `hands`, as far as the kernel takes it.
@@ -81,8 +86,10 @@ impl WebSocket {
                 return;
             }
             n -= left;
-            written.messages += 1;
-            written.bytes += message.len();
+            if !matches!(message.kind(), Kind::Close | Kind::Head) {
+                written.messages += 1;
+                written.bytes += message.len();
+            }
             self.offset = 0;
             self.hands.pop_front();
         }

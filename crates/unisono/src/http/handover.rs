@@ -1,0 +1,121 @@
+//! How a connection leaves HTTP: the request says what comes after it, and the connection's task goes on as that.
+//!
+//! [`serve`](crate::serve()) works this way: no second task, no message between tasks, and hyper's memory is given back before the
+//! WebSocket begins. Under any other HTTP server the stream comes out of hyper's own upgrade.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use http::Request;
+use unisono_proto::ws::{self, Role};
+
+use crate::conn::Conn;
+use crate::server::Server;
+use crate::session::{Session, Stream, WebSocket, probe};
+
+/// What takes a connection over after HTTP.
+pub(crate) struct Successor {
+    server: Arc<Server>,
+    conn: Arc<Conn>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// A session of its own.
+    Session,
+    /// A WebSocket for a session that is polling.
+    Probe,
+}
+
+/// A connection's life, one stage after the other in the same task. An enum of boxes rather than an async function: what a stage
+/// needed is given back when it ends, and an idle WebSocket holds its session and nothing else.
+pub(crate) enum Life {
+    /// HTTP requests. What comes after them, if anything.
+    Http(Pin<Box<dyn Future<Output = Option<Life>> + Send>>),
+    /// A WebSocket session.
+    Session(Session),
+    /// A WebSocket that probes. Rare and short.
+    Probe(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+impl Future for Life {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut *self {
+                Self::Http(http) => match ready!(http.as_mut().poll(cx)) {
+                    Some(next) => *self = next,
+                    None => return Poll::Ready(()),
+                },
+                Self::Session(session) => return Pin::new(session).poll(cx),
+                Self::Probe(probe) => return probe.as_mut().poll(cx),
+            }
+        }
+    }
+}
+
+impl Successor {
+    /// Goes on with the stream, what was read from it beyond the request, and what is still to be written to it.
+    pub(crate) fn begin(self, stream: Stream, unread: Vec<u8>, unwritten: Vec<u8>) -> Life {
+        let Self { server, conn, kind } = self;
+        let decoder = ws::Decoder::new(Role::Server, server.config.connection.max_payload);
+        let socket = WebSocket::new(stream, decoder, unread, unwritten);
+        match kind {
+            Kind::Session => {
+                server.remember(&conn);
+                Life::Session(Session::websocket(server, conn, socket))
+            }
+            Kind::Probe => Life::Probe(Box::pin(probe(server, conn, socket))),
+        }
+    }
+
+    /// The client went away before the switch.
+    pub(crate) fn abandon(self) {
+        if let (Kind::Probe, Some(polling)) = (self.kind, &mut self.conn.mailbox().polling) {
+            polling.upgrading = false;
+        }
+    }
+}
+
+/// A request extension: where the request leaves its successor.
+#[derive(Clone, Default)]
+pub(crate) struct Handover(Arc<Mutex<Option<Successor>>>);
+
+impl Handover {
+    pub(crate) fn take(&self) -> Option<Successor> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether a request has left its successor.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn leave(&self, successor: Successor) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(successor);
+    }
+}
+
+/// Lets the request's connection go on as a WebSocket once the 101 is out.
+pub(super) fn hand_over<B>(server: &Arc<Server>, conn: Arc<Conn>, kind: Kind, request: &mut Request<B>) {
+    let successor = Successor { server: server.clone(), conn, kind };
+    if let Some(handover) = request.extensions().get::<Handover>() {
+        handover.leave(successor);
+        return;
+    }
+    let upgraded = hyper::upgrade::on(request);
+    tokio::spawn(async move {
+        match upgraded.await {
+            Ok(upgraded) => {
+                let (stream, unread) = Stream::from_upgraded(upgraded);
+                // A task of its own: this one's memory is given back.
+                tokio::spawn(successor.begin(stream, unread, Vec::new()));
+            }
+            Err(_) => successor.abandon(),
+        }
+    });
+}
