@@ -50,12 +50,14 @@ pub(crate) async fn probe(server: Arc<Server>, conn: Arc<Conn>, mut socket: WebS
 }
 
 async fn run(conn: &Conn, socket: &mut WebSocket) -> io::Result<()> {
+    let mut written = Written::default();
+    // The client speaks first, but only after the head of the 101.
+    poll_fn(|cx| socket.poll_write(cx, &mut written)).await?;
     let first = next_text(socket).await?;
     if !matches!(engine::decode(&first), Ok(engine::Packet::Ping(text)) if text == "probe") {
         return Err(io::ErrorKind::InvalidData.into());
     }
     socket.hands.push_back(Outgoing::raw("3probe"));
-    let mut written = Written::default();
     poll_fn(|cx| socket.poll_write(cx, &mut written)).await?;
     let mut ticks = interval_at(Instant::now(), RELEASE_INTERVAL);
     loop {

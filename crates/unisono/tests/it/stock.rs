@@ -63,3 +63,22 @@ async fn a_large_message_passes_both_ways() {
         assert_eq!(clients.emit_ack(&name, "message-with-ack", large.clone()).await, large, "{transports:?}");
     }
 }
+
+#[tokio::test]
+async fn it_sits_beside_routes_of_an_axum_server() {
+    let space = crate::server::namespace("/");
+    let io = unisono::Io::builder().namespace(space).build();
+    let app = axum::Router::new().route("/hello", axum::routing::get(|| async { "hello" })).layer(io.layer());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    assert_eq!(crate::raw::request(port, "GET", "/hello", "", "").await.body, "hello");
+    assert_eq!(crate::raw::request(port, "GET", "/nothing", "", "").await.status, 404);
+    let mut clients = Conversation::clients().await;
+    for (index, transports) in TRANSPORTS.into_iter().enumerate() {
+        let name = format!("c{index}");
+        clients.open(&name, &format!("http://127.0.0.1:{port}"), transports).await;
+        assert_eq!(clients.emit_ack(&name, "message-with-ack", json!([index])).await, json!([index]));
+    }
+    await_until("the upgrade", PATIENCE, || io.stats().upgrades == 1).await;
+}
