@@ -1,4 +1,4 @@
-//! The link: three connections that live and die together, and the one task that opens, watches and replaces them.
+//! The link: two connections that live and die together, and the one task that opens, watches and replaces them.
 
 mod driver;
 mod gate;

@@ -22,11 +22,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .cors(Cors::new(["http://localhost:8080"]))
         .namespace(Namespace::new("/").on("join", join).on("say", say));
     if let Ok(url) = std::env::var("REDIS_URL") {
-        io = io.broker(Arc::new(RedisBroker::start(RedisConfig::parse(&url)?)), "socket.io");
+        io = io.broker(
+            Arc::new(RedisBroker::start(RedisConfig::parse(&url)?)),
+            "socket.io",
+        );
     }
     let port = std::env::var("PORT").unwrap_or("3000".into());
     let listener = tokio::net::TcpListener::bind(format!("0.0.0.0:{port}")).await?;
-    let app = axum::Router::new().route("/", axum::routing::get(|| async { "hello" })).layer(io.build().layer());
+    let app = axum::Router::new()
+        .route("/", axum::routing::get(|| async { "hello" }))
+        .layer(io.build().layer());
     unisono::serve(listener, app, std::future::pending()).await?;
     Ok(())
 }

@@ -27,9 +27,14 @@ async fn run(port: u16) -> Result<(), Box<dyn std::error::Error>> {
     if let Ok(url) = std::env::var("REDIS_URL") {
         let adapter = std::env::var("REDIS_ADAPTER").unwrap_or_else(|_| "classic".to_owned());
         if adapter != "classic" {
-            return Err(format!("REDIS_ADAPTER `{adapter}` is not supported; use `classic`").into());
+            return Err(
+                format!("REDIS_ADAPTER `{adapter}` is not supported; use `classic`").into(),
+            );
         }
-        io = io.broker(Arc::new(RedisBroker::start(RedisConfig::parse(&url)?)), "socket.io");
+        io = io.broker(
+            Arc::new(RedisBroker::start(RedisConfig::parse(&url)?)),
+            "socket.io",
+        );
     }
     let io = io.build();
     let socket = tokio::net::TcpSocket::new_v4()?;
@@ -42,7 +47,9 @@ async fn run(port: u16) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let port = std::env::var("PORT").ok().map_or(Ok(3000), |port| port.parse())?;
+    let port = std::env::var("PORT")
+        .ok()
+        .map_or(Ok(3000), |port| port.parse())?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Ok(workers) = std::env::var("WORKERS") {
         runtime.worker_threads(workers.parse()?);

@@ -53,7 +53,9 @@ pub enum AckError {
     #[error("the socket is disconnected")]
     Disconnected,
     /// Too many answers of this socket are outstanding.
-    #[error("{MAX_PENDING} answers of this socket are outstanding; wait for some before asking for more")]
+    #[error(
+        "{MAX_PENDING} answers of this socket are outstanding; wait for some before asking for more"
+    )]
     TooMany,
     /// The event could not be written.
     #[error(transparent)]
@@ -93,7 +95,10 @@ impl PendingAcks {
 
     /// Answers nobody asked for, or asked for too long ago, are ignored.
     pub(crate) fn resolve(&self, id: u64, args: Vec<Value>) {
-        let sender = self.lock().as_mut().and_then(|pending| pending.waiting.remove(&id));
+        let sender = self
+            .lock()
+            .as_mut()
+            .and_then(|pending| pending.waiting.remove(&id));
         if let Some(sender) = sender {
             // The asker may have gone in between.
             let _ = sender.send(args);

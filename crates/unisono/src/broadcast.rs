@@ -23,7 +23,13 @@ pub struct Broadcast {
 
 impl Broadcast {
     pub(crate) fn new(space: Space) -> Self {
-        Self { space, rooms: Vec::new(), except: Vec::new(), flags: Flags::default(), ordered: false }
+        Self {
+            space,
+            rooms: Vec::new(),
+            except: Vec::new(),
+            flags: Flags::default(),
+            ordered: false,
+        }
     }
 
     /// Adds the members of `room`. Somebody in several rooms gets the event once.
@@ -74,7 +80,17 @@ impl Broadcast {
     /// The event cannot be encoded; nobody gets it. A bus that is away is no error: members of this node get the event.
     pub fn emit<T: Serialize + ?Sized>(self, event: &str, data: &T) -> Result<(), EmitError> {
         let args = event_args(event, data)?;
-        let message = Message { args, rooms: self.rooms, except: self.except, flags: self.flags, extension: None };
-        if self.ordered { self.space.0.emit_ordered(message) } else { self.space.0.emit(message) }
+        let message = Message {
+            args,
+            rooms: self.rooms,
+            except: self.except,
+            flags: self.flags,
+            extension: None,
+        };
+        if self.ordered {
+            self.space.0.emit_ordered(message)
+        } else {
+            self.space.0.emit(message)
+        }
     }
 }

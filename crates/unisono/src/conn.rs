@@ -54,12 +54,16 @@ pub struct Handshake {
 impl Handshake {
     /// The value of a request header; `name` in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers().find(|(n, _)| *n == name).map(|(_, value)| value)
+        self.headers()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value)
     }
 
     /// All request headers, names in lower case.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.lines().filter_map(|line| line.split_once(": "))
+        self.headers
+            .lines()
+            .filter_map(|line| line.split_once(": "))
     }
 
     /// The query string, without its question mark.
@@ -125,9 +129,24 @@ pub(crate) struct Post {
 }
 
 impl Conn {
-    pub(crate) fn new(sid: Sid, handshake: Handshake, limits: QueueLimits, counters: Arc<Counters>, polling: bool) -> Self {
-        let mailbox = Mailbox { polling: polling.then(Box::default), ..Mailbox::default() };
-        Self { sid, handshake, limits, counters, mailbox: Mutex::new(mailbox) }
+    pub(crate) fn new(
+        sid: Sid,
+        handshake: Handshake,
+        limits: QueueLimits,
+        counters: Arc<Counters>,
+        polling: bool,
+    ) -> Self {
+        let mailbox = Mailbox {
+            polling: polling.then(Box::default),
+            ..Mailbox::default()
+        };
+        Self {
+            sid,
+            handshake,
+            limits,
+            counters,
+            mailbox: Mutex::new(mailbox),
+        }
     }
 
     pub(crate) fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
@@ -143,11 +162,16 @@ impl Conn {
         }
         if message.kind() == Kind::Volatile && !mail.is_ready() {
             drop(mail);
-            self.counters.volatile_dropped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.counters
+                .volatile_dropped
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             return false;
         }
         // One message may always wait, however large: `max_payload` bounds what clients send, not what the application does.
-        if mail.messages > 0 && (mail.messages >= self.limits.messages || mail.bytes + message.len() > self.limits.bytes) {
+        if mail.messages > 0
+            && (mail.messages >= self.limits.messages
+                || mail.bytes + message.len() > self.limits.bytes)
+        {
             mail.closing = Some(CloseReason::ForcedClose);
             mail.queue = VecDeque::new();
             mail.changed = true;
@@ -200,7 +224,9 @@ fn wake(waker: Option<Waker>) {
 impl Mailbox {
     /// Whether a message would leave at once.
     fn is_ready(&self) -> bool {
-        !self.blocked && self.messages == 0 && self.polling.as_ref().is_none_or(|p| p.poll.is_some())
+        !self.blocked
+            && self.messages == 0
+            && self.polling.as_ref().is_none_or(|p| p.poll.is_some())
     }
 
     /// Moves the queue into the task's hands: two pointers are swapped, both queues keep their small capacity.

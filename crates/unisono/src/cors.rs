@@ -22,7 +22,10 @@ pub struct Cors {
 
 impl std::fmt::Debug for Cors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cors").field("any", &self.any).field("origins", &self.origins).finish_non_exhaustive()
+        f.debug_struct("Cors")
+            .field("any", &self.any)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
     }
 }
 
@@ -40,13 +43,22 @@ pub(crate) enum Verdict {
 impl Cors {
     /// Allows the given origins, such as `https://jamz.example`: scheme, host and port exactly as a browser sends them.
     pub fn new(origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let origins = origins.into_iter().map(|o| o.into().trim_end_matches('/').to_owned()).collect();
-        Self { origins, ..Self::default() }
+        let origins = origins
+            .into_iter()
+            .map(|o| o.into().trim_end_matches('/').to_owned())
+            .collect();
+        Self {
+            origins,
+            ..Self::default()
+        }
     }
 
     /// Allows every origin. Not to be combined with cookies that mean something.
     pub fn any() -> Self {
-        Self { any: true, ..Self::default() }
+        Self {
+            any: true,
+            ..Self::default()
+        }
     }
 
     /// Allows origins beyond the list.
@@ -65,16 +77,22 @@ impl Cors {
 
     pub(crate) fn check(&self, headers: &HeaderMap) -> Verdict {
         let mut origins = headers.get_all(header::ORIGIN).iter();
-        let Some(origin) = origins.next() else { return Verdict::Plain };
+        let Some(origin) = origins.next() else {
+            return Verdict::Plain;
+        };
         // Two origins, or one that is not text, come from no browser.
-        let (None, Ok(text)) = (origins.next(), origin.to_str()) else { return Verdict::Foreign };
+        let (None, Ok(text)) = (origins.next(), origin.to_str()) else {
+            return Verdict::Foreign;
+        };
         let listed = self.any || self.origins.iter().any(|o| o == text);
         if listed || self.allow.as_ref().is_some_and(|allow| allow(text)) {
             return Verdict::Allowed(origin.clone());
         }
         let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
         match (text.split_once("://"), host) {
-            (Some((_, authority)), Some(host)) if authority.eq_ignore_ascii_case(host) => Verdict::Plain,
+            (Some((_, authority)), Some(host)) if authority.eq_ignore_ascii_case(host) => {
+                Verdict::Plain
+            }
             _ => Verdict::Foreign,
         }
     }
@@ -85,18 +103,29 @@ impl Cors {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(header::VARY, HeaderValue::from_static("Origin"));
             if self.credentials {
-                headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+                headers.insert(
+                    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                    HeaderValue::from_static("true"),
+                );
             }
         }
     }
 
     /// Adds what a preflight asks for.
     pub(crate) fn decorate_preflight(&self, request: &HeaderMap, headers: &mut HeaderMap) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST,OPTIONS"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("GET,POST,OPTIONS"),
+        );
         let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
-        let allowed = asked.cloned().unwrap_or_else(|| HeaderValue::from_static("Content-Type,Authorization"));
+        let allowed = asked
+            .cloned()
+            .unwrap_or_else(|| HeaderValue::from_static("Content-Type,Authorization"));
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE_S));
+        headers.insert(
+            header::ACCESS_CONTROL_MAX_AGE,
+            HeaderValue::from_static(PREFLIGHT_MAX_AGE_S),
+        );
     }
 }
 
@@ -108,7 +137,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("api.example:5000"));
         if let Some(origin) = origin {
-            headers.insert(header::ORIGIN, HeaderValue::from_bytes(origin.as_bytes()).unwrap());
+            headers.insert(
+                header::ORIGIN,
+                HeaderValue::from_bytes(origin.as_bytes()).unwrap(),
+            );
         }
         match cors.check(&headers) {
             Verdict::Plain => "plain",

@@ -22,15 +22,30 @@ pub struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(crate) fn plain(socket: &'a Socket) -> Self {
-        Self { socket, args: Vec::new(), ack: None, reason: None }
+        Self {
+            socket,
+            args: Vec::new(),
+            ack: None,
+            reason: None,
+        }
     }
 
     pub(crate) fn event(socket: &'a Socket, args: Vec<Value>, ack: Option<u64>) -> Self {
-        Self { socket, args, ack, reason: None }
+        Self {
+            socket,
+            args,
+            ack,
+            reason: None,
+        }
     }
 
     pub(crate) fn disconnect(socket: &'a Socket, reason: CloseReason) -> Self {
-        Self { socket, args: Vec::new(), ack: None, reason: Some(reason) }
+        Self {
+            socket,
+            args: Vec::new(),
+            ack: None,
+            reason: Some(reason),
+        }
     }
 
     /// The socket that the event came from.
@@ -45,12 +60,18 @@ impl<'a> Call<'a> {
 
     /// Takes argument `index` out, counted from 0 behind the event's name; `Null` when the client sent fewer.
     pub fn take_argument(&mut self, index: usize) -> Value {
-        self.args.get_mut(index + 1).map_or(Value::Null, |value| std::mem::replace(value, Value::Null))
+        self.args
+            .get_mut(index + 1)
+            .map_or(Value::Null, |value| std::mem::replace(value, Value::Null))
     }
 
     /// Takes all arguments out, without the event's name.
     pub fn take_arguments(&mut self) -> Vec<Value> {
-        if self.args.is_empty() { Vec::new() } else { self.args.split_off(1) }
+        if self.args.is_empty() {
+            Vec::new()
+        } else {
+            self.args.split_off(1)
+        }
     }
 }
 
@@ -65,7 +86,11 @@ pub trait Handler<T, S>: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// An argument does not fit what the client sent. The event is then counted and dropped; the socket stays.
-    fn call(&self, call: Call<'_>, state: &S) -> Result<Pin<Box<dyn Future<Output = ()> + Send>>, ArgumentError>;
+    fn call(
+        &self,
+        call: Call<'_>,
+        state: &S,
+    ) -> Result<Pin<Box<dyn Future<Output = ()> + Send>>, ArgumentError>;
 }
 
 macro_rules! impl_handler {
@@ -120,5 +145,9 @@ where
     S: Send + Sync + 'static,
     T: 'static,
 {
-    Box::new(WithState { handler, state, arguments: std::marker::PhantomData::<fn(T)> })
+    Box::new(WithState {
+        handler,
+        state,
+        arguments: std::marker::PhantomData::<fn(T)>,
+    })
 }

@@ -20,7 +20,9 @@ pub(crate) fn new_sid() -> Sid {
     POOL.with_borrow_mut(|pool| {
         if pool.len() < ID_BYTES {
             pool.resize(BATCH_BYTES, 0);
-            getrandom::fill(pool).expect("the system's random source works: without it no id would be safe to give out");
+            getrandom::fill(pool).expect(
+                "the system's random source works: without it no id would be safe to give out",
+            );
         }
         let mut bytes = [0; ID_BYTES];
         bytes.copy_from_slice(&pool[pool.len() - ID_BYTES..]);
@@ -40,7 +42,8 @@ mod tests {
 
     #[test]
     fn no_id_comes_twice() {
-        let ids: std::collections::HashSet<_> = (0..10_000).map(|_| new_sid().to_string()).collect();
+        let ids: std::collections::HashSet<_> =
+            (0..10_000).map(|_| new_sid().to_string()).collect();
         assert_eq!(ids.len(), 10_000);
     }
 }

@@ -35,7 +35,9 @@ pub struct Io {
 
 impl std::fmt::Debug for Io {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Io").field("path", &self.server.config.path).finish_non_exhaustive()
+        f.debug_struct("Io")
+            .field("path", &self.server.config.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -56,7 +58,10 @@ impl Io {
                 path: "/socket.io/".to_owned(),
                 connection: connection::Config::default(),
                 // A client that lets a megabyte or four thousand messages pile up does not read.
-                queue: QueueLimits { bytes: 1 << 20, messages: 4096 },
+                queue: QueueLimits {
+                    bytes: 1 << 20,
+                    messages: 4096,
+                },
                 transports: vec![Transport::Polling, Transport::WebSocket],
                 // As Node's `upgradeTimeout`.
                 upgrade_timeout: Duration::from_secs(10),
@@ -87,18 +92,27 @@ impl Io {
 
     /// How the link to the other nodes is; [`LinkState::Local`] without a broker.
     pub fn link_state(&self) -> LinkState {
-        self.server.broker.as_ref().map_or(LinkState::Local, |broker| broker.state())
+        self.server
+            .broker
+            .as_ref()
+            .map_or(LinkState::Local, |broker| broker.state())
     }
 
     /// Counters of the link; all zero without a broker.
     pub fn link_stats(&self) -> LinkStats {
-        self.server.broker.as_ref().map(|broker| broker.stats()).unwrap_or_default()
+        self.server
+            .broker
+            .as_ref()
+            .map(|broker| broker.stats())
+            .unwrap_or_default()
     }
 
     /// Counters of each namespace's conversation with the other nodes.
     pub fn node_stats(&self) -> Vec<(String, NodeStats)> {
         let spaces = self.server.spaces();
-        spaces.filter_map(|space| Some((space.name.to_string(), space.port.as_ref()?.node_stats()))).collect()
+        spaces
+            .filter_map(|space| Some((space.name.to_string(), space.port.as_ref()?.node_stats())))
+            .collect()
     }
 
     /// Counters of this node.
@@ -120,7 +134,8 @@ impl Io {
         let mut sessions = self.server.all_sessions();
         fastrand::shuffle(&mut sessions);
         // Half of the time is for closing, the rest for what is on its way and for handlers.
-        let rate = (sessions.len() as f64 / (deadline.as_secs_f64() / 2.0).max(0.1)).max(DRAIN_PER_SECOND);
+        let rate =
+            (sessions.len() as f64 / (deadline.as_secs_f64() / 2.0).max(0.1)).max(DRAIN_PER_SECOND);
         let start = Instant::now();
         for (index, conn) in sessions.into_iter().enumerate() {
             tokio::time::sleep_until(start + Duration::from_secs_f64(index as f64 / rate)).await;
@@ -171,7 +186,11 @@ impl IoBuilder {
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.config.connection.max_payload = bytes;
         // A message of that size must fit the queue of whoever it is passed on to, and leave room for what waits beside it.
-        self.config.queue.bytes = self.config.queue.bytes.max(bytes.max(MAX_PAYLOAD) + (1 << 20));
+        self.config.queue.bytes = self
+            .config
+            .queue
+            .bytes
+            .max(bytes.max(MAX_PAYLOAD) + (1 << 20));
         self
     }
 
@@ -229,7 +248,10 @@ impl IoBuilder {
                 Port::new(broker.clone(), node, epoch.into_std())
             });
             let name = parts.name.clone();
-            spaces.insert(name, Arc::new(SpaceInner::new(parts, counters.clone(), port)));
+            spaces.insert(
+                name,
+                Arc::new(SpaceInner::new(parts, counters.clone(), port)),
+            );
         }
         let broker = self.broker.map(|(broker, _)| broker);
         let server = Arc::new(Server::new(self.config, spaces, counters, epoch, broker));
@@ -251,7 +273,9 @@ async fn housekeep(server: std::sync::Weak<Server>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Some(server) = server.upgrade() else { return };
+        let Some(server) = server.upgrade() else {
+            return;
+        };
         server.housekeep();
     }
 }

@@ -32,7 +32,9 @@ impl Handlers {
     /// The handler for an event. Unknown and numeric names are nobody's, unless there is a catch-all.
     pub(crate) fn event(&self, args: &[Value]) -> Option<&dyn Erased> {
         let name = args.first().and_then(Value::as_str);
-        name.and_then(|name| self.events.get(name)).or(self.any.as_ref()).map(AsRef::as_ref)
+        name.and_then(|name| self.events.get(name))
+            .or(self.any.as_ref())
+            .map(AsRef::as_ref)
     }
 }
 
@@ -46,8 +48,17 @@ impl Namespace<()> {
 impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     /// A namespace whose handlers share `state`.
     pub fn with_state(name: &str, state: S) -> Self {
-        let name = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
-        Self { name, state, handlers: Handlers::default(), on_note: None }
+        let name = if name.starts_with('/') {
+            name.to_owned()
+        } else {
+            format!("/{name}")
+        };
+        Self {
+            name,
+            state,
+            handlers: Handlers::default(),
+            on_note: None,
+        }
     }
 
     /// Runs when a client has joined, before any of its events is handled.
@@ -60,7 +71,9 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     /// Runs for every event of this name. A later handler for the same name replaces the earlier one.
     #[must_use]
     pub fn on<T: 'static>(mut self, event: &str, handler: impl Handler<T, S>) -> Self {
-        self.handlers.events.insert(event.to_owned(), erase(handler, self.state.clone()));
+        self.handlers
+            .events
+            .insert(event.to_owned(), erase(handler, self.state.clone()));
         self
     }
 
@@ -88,7 +101,11 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     }
 
     pub(crate) fn into_parts(self) -> Parts {
-        Parts { name: self.name, handlers: self.handlers, on_note: self.on_note }
+        Parts {
+            name: self.name,
+            handlers: self.handlers,
+            on_note: self.on_note,
+        }
     }
 }
 

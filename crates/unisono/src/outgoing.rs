@@ -41,13 +41,24 @@ pub(crate) enum Kind {
 
 impl Outgoing {
     /// An event for a namespace; `args` starts with its name.
-    pub(crate) fn event(nsp: &str, id: Option<u64>, args: &[Value], kind: Kind) -> Result<Arc<Self>, EncodeError> {
-        Ok(Arc::new(Self::message(&socket::encode_event(nsp, id, args)?, kind)))
+    pub(crate) fn event(
+        nsp: &str,
+        id: Option<u64>,
+        args: &[Value],
+        kind: Kind,
+    ) -> Result<Arc<Self>, EncodeError> {
+        Ok(Arc::new(Self::message(
+            &socket::encode_event(nsp, id, args)?,
+            kind,
+        )))
     }
 
     /// Any other Socket.IO packet.
     pub(crate) fn packet(packet: &Packet) -> Result<Arc<Self>, EncodeError> {
-        Ok(Arc::new(Self::message(&socket::encode(packet)?, Kind::Reliable)))
+        Ok(Arc::new(Self::message(
+            &socket::encode(packet)?,
+            Kind::Reliable,
+        )))
     }
 
     /// An Engine.IO packet without a message: ping, noop, close.
@@ -87,7 +98,13 @@ impl Outgoing {
     /// Frames that mean nothing to long-polling.
     fn frames_only(frames: Vec<u8>, kind: Kind) -> Self {
         let end = frames.len();
-        Self { frames: frames.into(), first: (0, end), attachments: Vec::new(), record: OnceLock::new(), kind }
+        Self {
+            frames: frames.into(),
+            first: (0, end),
+            attachments: Vec::new(),
+            record: OnceLock::new(),
+            kind,
+        }
     }
 
     fn frame(payload: &[u8], kind: Kind) -> Self {
@@ -105,7 +122,11 @@ impl Outgoing {
 
     fn message(encoded: &Encoded, kind: Kind) -> Self {
         let text_len = encoded.text.len() + 1;
-        let binary_len: usize = encoded.attachments.iter().map(|a| a.len() + ws::header_len(a.len())).sum();
+        let binary_len: usize = encoded
+            .attachments
+            .iter()
+            .map(|a| a.len() + ws::header_len(a.len()))
+            .sum();
         let mut frames = Vec::with_capacity(ws::header_len(text_len) + text_len + binary_len);
         // The Engine.IO packet type stands before the Socket.IO packet in the same frame.
         let mut text = String::with_capacity(text_len);
@@ -145,7 +166,8 @@ impl Outgoing {
     pub(crate) fn record(&self) -> &str {
         self.record.get_or_init(|| {
             let (start, end) = self.first;
-            let mut record = String::from_utf8_lossy(&self.frames[usize::from(start)..end]).into_owned();
+            let mut record =
+                String::from_utf8_lossy(&self.frames[usize::from(start)..end]).into_owned();
             for &(start, end) in &self.attachments {
                 record.push(engine::SEPARATOR);
                 record.push('b');
@@ -162,14 +184,19 @@ mod tests {
 
     #[test]
     fn a_text_event_is_one_frame_and_one_record() {
-        let out = Outgoing::event("/", None, &["hi".into(), Value::Int(1)], Kind::Reliable).unwrap();
+        let out =
+            Outgoing::event("/", None, &["hi".into(), Value::Int(1)], Kind::Reliable).unwrap();
         assert_eq!(out.frames()[..], *b"\x81\x0a42[\"hi\",1]");
         assert_eq!(out.record(), "42[\"hi\",1]");
     }
 
     #[test]
     fn a_binary_event_is_its_text_and_its_attachments_in_order() {
-        let args = ["b".into(), Value::Bin(Bytes::from_static(&[1, 2, 3])), Value::Bin(Bytes::from_static(&[4]))];
+        let args = [
+            "b".into(),
+            Value::Bin(Bytes::from_static(&[1, 2, 3])),
+            Value::Bin(Bytes::from_static(&[4])),
+        ];
         let out = Outgoing::event("/", None, &args, Kind::Reliable).unwrap();
         assert!(out.frames().ends_with(b"\x82\x03\x01\x02\x03\x82\x01\x04"));
         assert!(out.record().starts_with("452-[\"b\","));
@@ -179,9 +206,18 @@ mod tests {
     #[test]
     fn a_long_event_has_a_long_header() {
         for len in [120, 125, 126, 65_535, 65_536, 70_000] {
-            let out = Outgoing::event("/", None, &["e".into(), "x".repeat(len).into()], Kind::Reliable).unwrap();
+            let out = Outgoing::event(
+                "/",
+                None,
+                &["e".into(), "x".repeat(len).into()],
+                Kind::Reliable,
+            )
+            .unwrap();
             assert!(out.record().starts_with("42[\"e\",\"xx"), "{len}");
-            assert_eq!(out.record().len() + usize::from(out.first.0), out.frames().len());
+            assert_eq!(
+                out.record().len() + usize::from(out.first.0),
+                out.frames().len()
+            );
         }
     }
 }

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use unisono_cluster::{Awaited, Broadcast, Broker, EncodeError, Expired, Extension, LinkState, Node, NodeStats, Received, Template};
+use unisono_cluster::{
+    Awaited, Broadcast, Broker, EncodeError, Expired, Extension, LinkState, Node, NodeStats,
+    Received, Template,
+};
 
 use crate::stats::Counters;
 use crate::turnstile::Turnstile;
@@ -36,8 +39,16 @@ struct Outbound {
 
 impl Port {
     pub(crate) fn new(broker: Arc<dyn Broker>, node: Node, epoch: Instant) -> Self {
-        let talk = Mutex::new(Talk { node, published: HashMap::new() });
-        Self { broker, talk, outbox: Turnstile::default(), epoch }
+        let talk = Mutex::new(Talk {
+            node,
+            published: HashMap::new(),
+        });
+        Self {
+            broker,
+            talk,
+            outbox: Turnstile::default(),
+            epoch,
+        }
     }
 
     fn talk(&self) -> MutexGuard<'_, Talk> {
@@ -66,55 +77,107 @@ impl Port {
     pub(crate) fn publish(&self, mut broadcast: Broadcast) -> Result<(), EncodeError> {
         let mut talk = self.talk();
         let (channel, payload) = talk.node.number(&mut broadcast)?;
-        self.send(talk, Outbound { channel, payload, awaited: None }, |_| {});
+        self.send(
+            talk,
+            Outbound {
+                channel,
+                payload,
+                awaited: None,
+            },
+            |_| {},
+        );
         Ok(())
     }
 
     /// Publishes an ordered broadcast. `undone` gets it back if the broker does not take it: deliver it here.
-    pub(crate) fn publish_ordered(&self, mut broadcast: Broadcast, undone: impl Fn(Broadcast)) -> Result<(), EncodeError> {
+    pub(crate) fn publish_ordered(
+        &self,
+        mut broadcast: Broadcast,
+        undone: impl Fn(Broadcast),
+    ) -> Result<(), EncodeError> {
         let mut talk = self.talk();
-        broadcast.extension = Some(Extension { ordered: true, ..broadcast.extension.unwrap_or_default() });
+        broadcast.extension = Some(Extension {
+            ordered: true,
+            ..broadcast.extension.unwrap_or_default()
+        });
         let (channel, payload) = talk.node.number(&mut broadcast)?;
         let seq = broadcast.extension.as_ref().map_or(0, |e| e.seq);
         let awaited = Awaited::Broadcast(broadcast.clone());
         if talk.node.expect_echo(seq, awaited, self.now_ms()).is_err() {
             // The link is so slow that its echoes pile up: order among nodes is lost anyway, local members come first.
-            self.send(talk, Outbound { channel, payload, awaited: None }, |_| {});
+            self.send(
+                talk,
+                Outbound {
+                    channel,
+                    payload,
+                    awaited: None,
+                },
+                |_| {},
+            );
             undone(broadcast);
             return Ok(());
         }
         talk.published.insert(seq, Instant::now());
-        self.send(talk, Outbound { channel, payload, awaited: Some(seq) }, |_| undone(broadcast.clone()));
+        self.send(
+            talk,
+            Outbound {
+                channel,
+                payload,
+                awaited: Some(seq),
+            },
+            |_| undone(broadcast.clone()),
+        );
         Ok(())
     }
 
     /// Puts the message in line while its number is still the last, then lets go and publishes.
     fn send(&self, talk: MutexGuard<'_, Talk>, outbound: Outbound, undone: impl Fn(u64)) {
         let mut guard = Some(talk);
-        let taken = self.outbox.submit_under(outbound, || drop(guard.take()), |message: Outbound| {
-            let refused = self.broker.publish(&message.channel, message.payload).is_err();
-            if refused
-                && let Some(seq) = message.awaited
-                && self.cancel(seq)
-            {
-                undone(seq);
-            }
-        });
-        debug_assert!(taken, "publishing never waits long enough for the line to fill");
+        let taken = self.outbox.submit_under(
+            outbound,
+            || drop(guard.take()),
+            |message: Outbound| {
+                let refused = self
+                    .broker
+                    .publish(&message.channel, message.payload)
+                    .is_err();
+                if refused
+                    && let Some(seq) = message.awaited
+                    && self.cancel(seq)
+                {
+                    undone(seq);
+                }
+            },
+        );
+        debug_assert!(
+            taken,
+            "publishing never waits long enough for the line to fill"
+        );
     }
 
     /// A number and an encoding for a commit script.
-    pub(crate) fn template(&self, broadcast: &mut Broadcast, revision_key: &str) -> Result<Template, EncodeError> {
+    pub(crate) fn template(
+        &self,
+        broadcast: &mut Broadcast,
+        revision_key: &str,
+    ) -> Result<Template, EncodeError> {
         let mut talk = self.talk();
         let seq = talk.node.next_commit_seq();
-        broadcast.extension = Some(Extension { seq, ordered: true, ..broadcast.extension.take().unwrap_or_default() });
+        broadcast.extension = Some(Extension {
+            seq,
+            ordered: true,
+            ..broadcast.extension.take().unwrap_or_default()
+        });
         talk.node.encode_template(broadcast, revision_key)
     }
 
     pub(crate) fn expect(&self, template: Template) -> bool {
         let mut talk = self.talk();
         let seq = template.seq;
-        let expected = talk.node.expect_echo(seq, Awaited::Template(template), self.now_ms()).is_ok();
+        let expected = talk
+            .node
+            .expect_echo(seq, Awaited::Template(template), self.now_ms())
+            .is_ok();
         if expected {
             talk.published.insert(seq, Instant::now());
         }
@@ -146,10 +209,14 @@ impl Port {
         let mut talk = self.talk();
         let now_ms = self.now_ms();
         let received = talk.node.handle_message(channel, payload, has_room, now_ms);
-        let Received::Echo(broadcast) = received else { return (received, false) };
+        let Received::Echo(broadcast) = received else {
+            return (received, false);
+        };
         let seq = broadcast.extension.as_ref().map_or(0, |e| e.seq);
         if let Some(published) = talk.published.remove(&seq) {
-            counters.lag.observe_us(published.elapsed().as_micros() as u64);
+            counters
+                .lag
+                .observe_us(published.elapsed().as_micros() as u64);
         }
         (Received::Deliver(broadcast), true)
     }

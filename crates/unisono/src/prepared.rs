@@ -26,7 +26,9 @@ pub struct Prepared {
 
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prepared").field("event", &self.message.args.first()).finish_non_exhaustive()
+        f.debug_struct("Prepared")
+            .field("event", &self.message.args.first())
+            .finish_non_exhaustive()
     }
 }
 
@@ -43,15 +45,30 @@ impl Prepared {
             return Err(EmitError::NotAMap);
         }
         let rooms = rooms.iter().map(|&room| room.to_owned()).collect();
-        let extension = Some(Extension { ordered: true, note, ..Extension::default() });
-        let mut message = Message { args, rooms, except: Vec::new(), flags: Flags::default(), extension };
+        let extension = Some(Extension {
+            ordered: true,
+            note,
+            ..Extension::default()
+        });
+        let mut message = Message {
+            args,
+            rooms,
+            except: Vec::new(),
+            flags: Flags::default(),
+            extension,
+        };
         let template = match &space.0.port {
-            Some(port) => {
-                Some(port.template(&mut message, REVISION_KEY).map_err(|e| EmitError::Cluster(e.to_string()))?)
-            }
+            Some(port) => Some(
+                port.template(&mut message, REVISION_KEY)
+                    .map_err(|e| EmitError::Cluster(e.to_string()))?,
+            ),
             None => None,
         };
-        Ok(Self { space, message, template })
+        Ok(Self {
+            space,
+            message,
+            template,
+        })
     }
 
     /// The encoded message: publish `segments` joined by the revision as four big-endian bytes on `channel`. `None` without a bus.
@@ -66,12 +83,17 @@ impl Prepared {
             (Some(port), Some(template)) if port.expect(template.clone()) => Some(template.seq),
             _ => None,
         };
-        Expectation { prepared: self.clone(), seq }
+        Expectation {
+            prepared: self.clone(),
+            seq,
+        }
     }
 
     /// Delivers to the members of this node only, in order; for a commit that no other node can hear of.
     pub fn deliver_locally(&self, revision: u32) {
-        self.space.0.deliver_in_order(self.with_revision(revision), true);
+        self.space
+            .0
+            .deliver_in_order(self.with_revision(revision), true);
     }
 
     /// Publishes through the bus; for a store that is not the bus itself. Without a bus, or if it does not take the message, it is
@@ -79,7 +101,9 @@ impl Prepared {
     pub fn publish(&self, revision: u32) {
         let expectation = self.expect();
         let published = match (&self.space.0.port, &self.template, expectation.seq) {
-            (Some(port), Some(template), Some(_)) => port.publish_bytes(&template.channel, template.fill(revision)),
+            (Some(port), Some(template), Some(_)) => {
+                port.publish_bytes(&template.channel, template.fill(revision))
+            }
             _ => false,
         };
         if published {

@@ -41,9 +41,17 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The listener's address cannot be read. A failed accept is logged and tried again.
-pub async fn serve<S, B>(listener: TcpListener, service: S, shutdown: impl Future<Output = ()>) -> io::Result<()>
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Unpin
+        + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -70,11 +78,21 @@ where
             },
             () = &mut shutdown => break,
         };
-        let serve = serve_one(http.clone(), stream, peer, service.clone(), closing.subscribe(), open.clone());
+        let serve = serve_one(
+            http.clone(),
+            stream,
+            peer,
+            service.clone(),
+            closing.subscribe(),
+            open.clone(),
+        );
         tokio::spawn(Life::Http(Box::pin(serve)));
     }
     drop((listener, closing, open));
-    if tokio::time::timeout(SHUTDOWN_GRACE, all_ended.recv()).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_GRACE, all_ended.recv())
+        .await
+        .is_err()
+    {
         tracing::info!("some http requests did not finish in time");
     }
     Ok(())
@@ -90,7 +108,11 @@ async fn serve_one<S, B>(
     _open: mpsc::Sender<()>,
 ) -> Option<Life>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Unpin
+        + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -106,7 +128,8 @@ where
             service.call(request).await
         })
     });
-    let mut connection = http.serve_connection(TokioIo::new(Switch::new(stream, handover.clone())), service);
+    let mut connection =
+        http.serve_connection(TokioIo::new(Switch::new(stream, handover.clone())), service);
     let ended = tokio::select! {
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
         _ = closes.changed() => {
@@ -117,7 +140,9 @@ where
     let parts = connection.into_parts();
     let (mut stream, unwritten) = parts.io.into_inner().into_parts();
     match (ended, handover.take()) {
-        (Ok(()), Some(successor)) => Some(successor.begin(Stream::tcp(stream), parts.read_buf.to_vec(), unwritten)),
+        (Ok(()), Some(successor)) => {
+            Some(successor.begin(Stream::tcp(stream), parts.read_buf.to_vec(), unwritten))
+        }
         (ended, successor) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, "http connection ended");

@@ -138,13 +138,18 @@ pub(crate) type LinkHandler = Box<dyn Fn(LinkState) + Send + Sync>;
 
 impl Hub {
     pub(crate) fn new(server: &Arc<Server>, on_link: Option<LinkHandler>) -> Self {
-        Self { server: Arc::downgrade(server), on_link }
+        Self {
+            server: Arc::downgrade(server),
+            on_link,
+        }
     }
 }
 
 impl Inbox for Hub {
     fn message(&self, channel: &str, payload: Bytes) {
-        let Some(server) = self.server.upgrade() else { return };
+        let Some(server) = self.server.upgrade() else {
+            return;
+        };
         for space in server.spaces() {
             space.receive(channel, &payload);
         }

@@ -38,7 +38,10 @@ pub(crate) struct SocketInner {
 
 impl std::fmt::Debug for Socket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Socket").field("id", &self.id()).field("nsp", &self.0.space.name).finish_non_exhaustive()
+        f.debug_struct("Socket")
+            .field("id", &self.id())
+            .field("nsp", &self.0.space.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -56,7 +59,10 @@ impl Socket {
         });
         let socket = Self(inner);
         let data = Value::Map(vec![("sid".into(), socket.id().into())]);
-        if let Ok(packet) = Outgoing::packet(&Packet::Connect { nsp: space.name.to_string(), data: Some(data) }) {
+        if let Ok(packet) = Outgoing::packet(&Packet::Connect {
+            nsp: space.name.to_string(),
+            data: Some(data),
+        }) {
             conn.push(packet);
         }
         let slot = space.enter(&socket);
@@ -133,7 +139,10 @@ impl Socket {
 
     /// The rooms that the socket is in, its own id first.
     pub fn rooms(&self) -> Vec<String> {
-        self.0.slot.get().map_or_else(Vec::new, |&slot| self.0.space.rooms_of(slot))
+        self.0
+            .slot
+            .get()
+            .map_or_else(Vec::new, |&slot| self.0.space.rooms_of(slot))
     }
 
     /// Sends an event to this client. A tuple becomes several arguments, `()` none.
@@ -148,7 +157,11 @@ impl Socket {
     ///
     /// # Errors
     /// As [`emit`](Self::emit).
-    pub fn emit_volatile<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
+    pub fn emit_volatile<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        data: &T,
+    ) -> Result<(), EmitError> {
         self.send(event, None, data, Kind::Volatile)
     }
 
@@ -199,7 +212,10 @@ impl Socket {
     }
 
     fn end(&self, close: bool) {
-        let leave = Leave { id: self.0.id, close };
+        let leave = Leave {
+            id: self.0.id,
+            close,
+        };
         self.0.conn.with(|mail| mail.leaving.push(leave));
     }
 
@@ -210,27 +226,49 @@ impl Socket {
 
     /// The attached value, if it is a `T`.
     pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let data = self.0.data.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let data = self
+            .0
+            .data
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()?;
         data.downcast().ok()
     }
 
-    fn send<T: Serialize + ?Sized>(&self, event: &str, id: Option<u64>, data: &T, kind: Kind) -> Result<(), EmitError> {
+    fn send<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        id: Option<u64>,
+        data: &T,
+        kind: Kind,
+    ) -> Result<(), EmitError> {
         let args = event_args(event, data)?;
-        if self.0.conn.push(Outgoing::event(&self.0.space.name, id, &args, kind)?) {
+        if self
+            .0
+            .conn
+            .push(Outgoing::event(&self.0.space.name, id, &args, kind)?)
+        {
             self.0.space.counters.events_sent.fetch_add(1, Relaxed);
         }
         Ok(())
     }
 
     pub(crate) fn send_ack(&self, id: u64, args: Vec<Value>) -> Result<(), EmitError> {
-        let packet = Packet::Ack { nsp: self.0.space.name.to_string(), id, args };
+        let packet = Packet::Ack {
+            nsp: self.0.space.name.to_string(),
+            id,
+            args,
+        };
         self.0.conn.push(Outgoing::packet(&packet)?);
         Ok(())
     }
 }
 
 /// The event's name and its arguments as one list.
-pub(crate) fn event_args<T: Serialize + ?Sized>(event: &str, data: &T) -> Result<Vec<Value>, EmitError> {
+pub(crate) fn event_args<T: Serialize + ?Sized>(
+    event: &str,
+    data: &T,
+) -> Result<Vec<Value>, EmitError> {
     if socket::RESERVED_EVENTS.contains(&event) {
         return Err(EmitError::Reserved(event.to_owned()));
     }

@@ -80,7 +80,10 @@ impl SpaceInner {
     }
 
     pub(crate) fn enter(&self, socket: &Socket) -> Slot {
-        let resident = Resident { conn: socket.conn().clone(), socket: socket.0.clone() };
+        let resident = Resident {
+            conn: socket.conn().clone(),
+            socket: socket.0.clone(),
+        };
         self.rooms_mut().insert(socket.id(), resident)
     }
 
@@ -90,7 +93,9 @@ impl SpaceInner {
     }
 
     pub(crate) fn holds(&self, socket: &Socket) -> bool {
-        self.rooms().by_id(socket.id()).is_some_and(|resident| Arc::ptr_eq(&resident.socket, &socket.0))
+        self.rooms()
+            .by_id(socket.id())
+            .is_some_and(|resident| Arc::ptr_eq(&resident.socket, &socket.0))
     }
 
     pub(crate) fn join(&self, slot: Slot, room: &str) {
@@ -107,21 +112,34 @@ impl SpaceInner {
 
     /// Sends a message to its members on this node.
     pub(crate) fn deliver(&self, message: &Message) -> Result<(), EmitError> {
-        let kind = if message.flags.volatile { Kind::Volatile } else { Kind::Reliable };
+        let kind = if message.flags.volatile {
+            Kind::Volatile
+        } else {
+            Kind::Reliable
+        };
         let outgoing = Outgoing::event(&self.name, None, &message.args, kind)?;
         let mut sent = 0;
-        self.rooms().select(&message.rooms, &message.except, |resident| {
-            sent += u64::from(resident.conn.push(outgoing.clone()));
-        });
+        self.rooms()
+            .select(&message.rooms, &message.except, |resident| {
+                sent += u64::from(resident.conn.push(outgoing.clone()));
+            });
         self.counters.events_sent.fetch_add(sent, Relaxed);
         Ok(())
     }
 
     /// Delivers a message in the node's one order.
     pub(crate) fn deliver_in_order(&self, message: Message, from_self: bool) {
-        if !self.line.submit(Delivery { message, from_self }, |delivery| self.deliver_next(&delivery)) {
+        if !self
+            .line
+            .submit(Delivery { message, from_self }, |delivery| {
+                self.deliver_next(&delivery)
+            })
+        {
             self.counters.refuse(Refusal::Bus);
-            tracing::error!(nsp = &*self.name, "deliveries pile up; a message is lost on this node");
+            tracing::error!(
+                nsp = &*self.name,
+                "deliveries pile up; a message is lost on this node"
+            );
         }
     }
 
@@ -130,7 +148,11 @@ impl SpaceInner {
         if let Some(extension) = extension
             && let (Some(on_note), Some(bytes)) = (&self.on_note, &extension.note)
         {
-            on_note(&Note { revision: extension.revision, bytes: bytes.clone(), from_self: delivery.from_self });
+            on_note(&Note {
+                revision: extension.revision,
+                bytes: bytes.clone(),
+                from_self: delivery.from_self,
+            });
         }
         if self.deliver(&delivery.message).is_err() {
             // Somebody else's message, such as one with too many attachments.
@@ -171,7 +193,9 @@ impl SpaceInner {
     pub(crate) fn emit(&self, message: Message) -> Result<(), EmitError> {
         self.deliver(&message)?;
         match &self.port {
-            Some(port) if !message.flags.local => port.publish(message).map_err(|e| EmitError::Cluster(e.to_string())),
+            Some(port) if !message.flags.local => port
+                .publish(message)
+                .map_err(|e| EmitError::Cluster(e.to_string())),
             _ => Ok(()),
         }
     }
@@ -182,9 +206,9 @@ impl SpaceInner {
         Outgoing::event(&self.name, None, &message.args, Kind::Reliable)?;
         let cluster = |e: unisono_cluster::EncodeError| EmitError::Cluster(e.to_string());
         match &self.port {
-            Some(port) if !message.flags.local && port.state().is_up() => {
-                port.publish_ordered(message, |message| self.deliver_in_order(message, true)).map_err(cluster)
-            }
+            Some(port) if !message.flags.local && port.state().is_up() => port
+                .publish_ordered(message, |message| self.deliver_in_order(message, true))
+                .map_err(cluster),
             port => {
                 message.extension.get_or_insert_default().ordered = true;
                 self.deliver_in_order(message.clone(), true);
@@ -215,7 +239,10 @@ impl Space {
 
     /// The socket of this id, if it is on this node.
     pub fn local_socket(&self, id: &str) -> Option<Socket> {
-        self.0.rooms().by_id(id).map(|resident| Socket(resident.socket.clone()))
+        self.0
+            .rooms()
+            .by_id(id)
+            .map(|resident| Socket(resident.socket.clone()))
     }
 
     /// The ids of the members of `room` on this node.

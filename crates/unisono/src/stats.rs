@@ -102,8 +102,9 @@ impl Refusal {
 }
 
 /// Upper bounds of the lag histogram's buckets, in microseconds. A last bucket without bound follows.
-pub const LAG_BUCKETS_US: [u64; 12] =
-    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_000_000];
+pub const LAG_BUCKETS_US: [u64; 12] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_000_000,
+];
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -157,8 +158,12 @@ impl Counters {
             events_sent: self.events_sent.load(Relaxed),
             volatile_dropped: self.volatile_dropped.load(Relaxed),
             echoes_missed: self.echoes_missed.load(Relaxed),
-            refused: Refusal::ALL.map(|r| (r.as_str(), self.refused[r as usize].load(Relaxed))).to_vec(),
-            disconnects: CloseReason::ALL.map(|r| (r.as_str(), self.disconnects[r as usize].load(Relaxed))).to_vec(),
+            refused: Refusal::ALL
+                .map(|r| (r.as_str(), self.refused[r as usize].load(Relaxed)))
+                .to_vec(),
+            disconnects: CloseReason::ALL
+                .map(|r| (r.as_str(), self.disconnects[r as usize].load(Relaxed)))
+                .to_vec(),
             lag_buckets: self.lag.buckets.iter().map(|b| b.load(Relaxed)).collect(),
             lag_sum_us: self.lag.sum_us.load(Relaxed),
         }

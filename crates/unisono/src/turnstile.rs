@@ -18,7 +18,10 @@ pub(crate) struct Turnstile<T> {
 
 impl<T> Default for Turnstile<T> {
     fn default() -> Self {
-        Self { waiting: Mutex::default(), turn: Mutex::default() }
+        Self {
+            waiting: Mutex::default(),
+            turn: Mutex::default(),
+        }
     }
 }
 
@@ -69,7 +72,9 @@ impl<T> Turnstile<T> {
 
     fn empty(&self, work: &mut impl FnMut(T)) {
         loop {
-            let Some(item) = self.waiting().pop_front() else { return };
+            let Some(item) = self.waiting().pop_front() else {
+                return;
+            };
             work(item);
         }
     }

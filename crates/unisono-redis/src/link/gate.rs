@@ -7,7 +7,7 @@ use bytes::Bytes;
 use redis::{PushInfo, PushKind, Value};
 use unisono_cluster::{Inbox, LinkState};
 
-/// Passes messages of the current subscriber connection to the inbox.
+/// Passes messages of the current bus connection to the inbox.
 pub(crate) struct Gate {
     // A lock that is held while the inbox runs, which is what makes its calls one at a time: a connection that was given up may still
     // be handing over its last message when its successor begins. Methods of the broker that an inbox may call never take it.
@@ -83,7 +83,7 @@ impl Gate {
         }
     }
 
-    /// A push from the subscriber connection, called in the order of the bus.
+    /// A push from the bus connection, called in the order of the bus.
     pub(crate) fn handle_push(&self, generation: u64, push: PushInfo, now_ms: u64) {
         let Some((channel, payload)) = message_of(push) else {
             return;

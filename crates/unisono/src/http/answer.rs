@@ -20,21 +20,27 @@ pub(super) fn empty(status: StatusCode) -> Answer {
 fn body(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(text.into()));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
 }
 
 /// A payload of packets, which no cache may keep.
 pub(super) fn payload(records: String) -> Answer {
     let mut answer = body(StatusCode::OK, "text/plain; charset=UTF-8", records);
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 
 /// A POST was taken.
 pub(super) fn ok() -> Answer {
     let mut answer = body(StatusCode::OK, "text/html", "ok");
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 
@@ -45,7 +51,13 @@ pub(super) fn rejection(rejection: &Rejection) -> Answer {
 
 /// No new sessions here now.
 pub(super) fn unavailable(message: &'static str) -> Answer {
-    let mut answer = body(StatusCode::SERVICE_UNAVAILABLE, "application/json", format!(r#"{{"message":"{message}"}}"#));
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+    let mut answer = body(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "application/json",
+        format!(r#"{{"message":"{message}"}}"#),
+    );
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
     answer
 }

@@ -92,7 +92,10 @@ impl Handover {
 
     /// Whether a request has left its successor.
     pub(crate) fn is_taken(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 
     fn leave(&self, successor: Successor) {
@@ -101,8 +104,17 @@ impl Handover {
 }
 
 /// Lets the request's connection go on as a WebSocket once the 101 is out.
-pub(super) fn hand_over<B>(server: &Arc<Server>, conn: Arc<Conn>, kind: Kind, request: &mut Request<B>) {
-    let successor = Successor { server: server.clone(), conn, kind };
+pub(super) fn hand_over<B>(
+    server: &Arc<Server>,
+    conn: Arc<Conn>,
+    kind: Kind,
+    request: &mut Request<B>,
+) {
+    let successor = Successor {
+        server: server.clone(),
+        conn,
+        kind,
+    };
     if let Some(handover) = request.extensions().get::<Handover>() {
         handover.leave(successor);
         return;

@@ -26,8 +26,11 @@ const SID_HEADER: HeaderName = HeaderName::from_static("x-unisono-sid");
 /// Opens a polling session: the answer is the open packet.
 pub(super) fn polling<B>(server: &Arc<Server>, request: &Request<B>) -> Answer {
     let conn = open(server, request, true);
-    let upgrades: &[Transport] =
-        if server.config.transports.contains(&Transport::WebSocket) { &[Transport::WebSocket] } else { &[] };
+    let upgrades: &[Transport] = if server.config.transports.contains(&Transport::WebSocket) {
+        &[Transport::WebSocket]
+    } else {
+        &[]
+    };
     let mut answer = answer::payload(open_packet(server, conn.sid, upgrades));
     tell_sid(&mut answer, conn.sid);
     server.remember(&conn);
@@ -55,7 +58,10 @@ pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Req
     let begins = {
         let mut mail = conn.mailbox();
         let closing = mail.closing.is_some();
-        let polling = mail.polling.as_mut().filter(|polling| !closing && !polling.upgrading);
+        let polling = mail
+            .polling
+            .as_mut()
+            .filter(|polling| !closing && !polling.upgrading);
         polling.map(|polling| polling.upgrading = true).is_some()
     };
     if !begins {
@@ -70,9 +76,17 @@ fn open<B>(server: &Server, request: &Request<B>, polling: bool) -> Arc<Conn> {
         url: request.uri().to_string().into(),
         headers: compact(request.headers()),
         address: request.extensions().get::<PeerAddr>().map(|peer| peer.0),
-        issued_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64),
+        issued_ms: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_millis() as u64),
     };
-    Arc::new(Conn::new(new_sid(), handshake, server.config.queue, server.counters.clone(), polling))
+    Arc::new(Conn::new(
+        new_sid(),
+        handshake,
+        server.config.queue,
+        server.counters.clone(),
+        polling,
+    ))
 }
 
 fn open_packet(server: &Server, sid: Sid, upgrades: &[Transport]) -> String {

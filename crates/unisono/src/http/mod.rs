@@ -84,7 +84,9 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         if request.uri().path().starts_with(&self.server.config.path) {
             let server = self.server.clone();
-            return Box::pin(async move { Ok(request::handle(server, request).await.map(Either::Left)) });
+            return Box::pin(async move {
+                Ok(request::handle(server, request).await.map(Either::Left))
+            });
         }
         let response = self.inner.call(request);
         Box::pin(async move { Ok(response.await?.map(Either::Right)) })

@@ -86,10 +86,17 @@ where
         }
         _ => false,
     });
-    let binary = request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream");
+    let binary = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind == "application/octet-stream");
     if !begins || binary {
         // Engine.IO 4 has no binary payloads (CVE-2026-59725), and one POST at a time.
-        server.counters.refuse(if begins { Refusal::Packet } else { Refusal::Overlap });
+        server.counters.refuse(if begins {
+            Refusal::Packet
+        } else {
+            Refusal::Overlap
+        });
         conn.close(CloseReason::TransportError);
         return answer::empty(StatusCode::BAD_REQUEST);
     }
@@ -100,7 +107,11 @@ where
             if status == StatusCode::PAYLOAD_TOO_LARGE {
                 // The session survives, as with Node.
                 guard.answered();
-                conn.with(|mail| mail.polling.iter_mut().for_each(|polling| polling.posting = false));
+                conn.with(|mail| {
+                    mail.polling
+                        .iter_mut()
+                        .for_each(|polling| polling.posting = false)
+                });
             }
             return answer::empty(status);
         }
@@ -134,7 +145,12 @@ where
     if request.body().size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(request.into_body(), limit).collect()).await {
+    match tokio::time::timeout(
+        BODY_TIMEOUT,
+        Limited::new(request.into_body(), limit).collect(),
+    )
+    .await
+    {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),

@@ -29,7 +29,10 @@ where
     if request.method() == Method::OPTIONS && matches!(verdict, Verdict::Allowed(_)) {
         let mut answer = answer::empty(StatusCode::NO_CONTENT);
         server.config.cors.decorate(&verdict, answer.headers_mut());
-        server.config.cors.decorate_preflight(request.headers(), answer.headers_mut());
+        server
+            .config
+            .cors
+            .decorate_preflight(request.headers(), answer.headers_mut());
         return answer;
     }
     let mut answer = admit(&server, request).await;
@@ -69,12 +72,16 @@ where
             server.counters.refuse(Refusal::Draining);
             answer::unavailable("the server is shutting down")
         }
-        (Ok(Admission::Handshake(_)), _) if server.session_count() >= server.config.max_connections => {
+        (Ok(Admission::Handshake(_)), _)
+            if server.session_count() >= server.config.max_connections =>
+        {
             server.counters.refuse(Refusal::Full);
             answer::unavailable("the server is full")
         }
         (Ok(Admission::Handshake(Transport::Polling)), _) => handshake::polling(server, &request),
-        (Ok(Admission::Handshake(Transport::WebSocket)), _) => handshake::websocket(server, request),
+        (Ok(Admission::Handshake(Transport::WebSocket)), _) => {
+            handshake::websocket(server, request)
+        }
         (Ok(Admission::Upgrade(_)), Some(conn)) => handshake::upgrade(server, conn, request),
         (Ok(Admission::Request(_)), Some(conn)) => match method {
             engine::Method::Get => polling::get(server, conn).await,
@@ -101,8 +108,13 @@ pub(super) fn refuse(server: &Server, rejection: &Rejection) -> Answer {
 /// Whether the request asks for a WebSocket (RFC 6455, section 4.2.1).
 fn wants_websocket(headers: &HeaderMap) -> bool {
     let has_token = |name: header::HeaderName, token: &str| {
-        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|t| t.trim().eq_ignore_ascii_case(token))
+        let values = headers
+            .get_all(name)
+            .into_iter()
+            .filter_map(|value| value.to_str().ok());
+        values
+            .flat_map(|value| value.split(','))
+            .any(|t| t.trim().eq_ignore_ascii_case(token))
     };
     has_token(header::UPGRADE, "websocket") && has_token(header::CONNECTION, "upgrade")
 }

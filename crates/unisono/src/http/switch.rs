@@ -20,7 +20,11 @@ pub(crate) struct Switch {
 
 impl Switch {
     pub(crate) fn new(stream: TcpStream, handover: Handover) -> Self {
-        Self { stream, handover, held: Vec::new() }
+        Self {
+            stream,
+            handover,
+            held: Vec::new(),
+        }
     }
 
     /// The stream, and what is to be written before anything else.
@@ -30,13 +34,21 @@ impl Switch {
 }
 
 impl AsyncRead for Switch {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Switch {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.handover.is_taken() {
             self.held.extend_from_slice(buf);
             return Poll::Ready(Ok(buf.len()));

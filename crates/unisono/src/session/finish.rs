@@ -17,7 +17,10 @@ impl Session {
             // A peer that does not read would not read the farewell either.
             Wire::WebSocket(socket) if socket.blocked => self.finished(),
             Wire::WebSocket(socket) => {
-                let said = socket.hands.back().is_some_and(|last| last.kind() == Kind::Close);
+                let said = socket
+                    .hands
+                    .back()
+                    .is_some_and(|last| last.kind() == Kind::Close);
                 if said || reason != CloseReason::TransportClose {
                     if !said {
                         socket.hands.push_back(close_frame(None));
@@ -68,7 +71,10 @@ impl Session {
     fn say_goodbye(&self) -> bool {
         let mut mail = self.conn.mailbox();
         let mut queue = std::mem::take(&mut mail.queue);
-        let poll = mail.polling.as_mut().and_then(|polling| polling.poll.take());
+        let poll = mail
+            .polling
+            .as_mut()
+            .and_then(|polling| polling.poll.take());
         match poll {
             Some(poll) => {
                 drop(mail);

@@ -27,8 +27,8 @@ use crate::server::Server;
 use crate::stats::Refusal;
 use polling::Polling;
 pub(crate) use probe::{Candidate, probe};
-pub(crate) use stream::Stream;
 use slots::Slots;
+pub(crate) use stream::Stream;
 pub(crate) use websocket::WebSocket;
 use websocket::Written;
 
@@ -60,7 +60,9 @@ enum Wire {
 enum Phase {
     Open,
     /// The last bytes are on their way, until this moment at most.
-    Finishing { deadline: u64 },
+    Finishing {
+        deadline: u64,
+    },
     Done,
 }
 
@@ -81,7 +83,18 @@ impl Session {
         let machine = Connection::new(&server.config.connection, server.now_ms());
         let armed = machine.next_deadline();
         let timer = Box::pin(tokio::time::sleep_until(server.instant(armed)));
-        Self { server, conn, machine, wire, slots: Slots::default(), phase: Phase::Open, timer, armed, written: Written::default(), held_back: false }
+        Self {
+            server,
+            conn,
+            machine,
+            wire,
+            slots: Slots::default(),
+            phase: Phase::Open,
+            timer,
+            armed,
+            written: Written::default(),
+            held_back: false,
+        }
     }
 
     /// Ends the session. The sockets leave their rooms at once; what was already queued still goes out if the transport works.
@@ -192,7 +205,9 @@ impl Session {
     }
 
     fn poll_websocket_write(&mut self, cx: &mut Context<'_>) {
-        let Wire::WebSocket(socket) = &mut self.wire else { return };
+        let Wire::WebSocket(socket) = &mut self.wire else {
+            return;
+        };
         if socket.hands.is_empty() {
             return;
         }
@@ -210,14 +225,18 @@ impl Session {
         if std::mem::take(&mut self.held_back) {
             self.machine.handle_reading_resumed(self.server.now_ms());
         }
-        let Wire::WebSocket(socket) = &mut self.wire else { return false };
+        let Wire::WebSocket(socket) = &mut self.wire else {
+            return false;
+        };
         if !socket.unread.is_empty() {
             let mut unread = std::mem::take(&mut socket.unread);
             self.decode(&mut unread);
             return true;
         }
         scratch::with_scratch(|buffer| {
-            let Wire::WebSocket(socket) = &mut self.wire else { return false };
+            let Wire::WebSocket(socket) = &mut self.wire else {
+                return false;
+            };
             match socket.poll_read(cx, buffer) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(0)) => self.end(CloseReason::TransportClose),

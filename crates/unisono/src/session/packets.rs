@@ -19,7 +19,9 @@ impl Session {
     pub(super) fn decode(&mut self, bytes: &mut [u8]) {
         let mut input = bytes;
         while self.phase == Phase::Open {
-            let Wire::WebSocket(socket) = &mut self.wire else { return };
+            let Wire::WebSocket(socket) = &mut self.wire else {
+                return;
+            };
             if self.slots.is_full() {
                 socket.unread = input.to_vec();
                 self.held_back = true;
@@ -30,7 +32,11 @@ impl Session {
                 Ok(Some(event)) => self.handle_frame(event),
                 Err(error) => {
                     let code = error.close_code().get();
-                    let refusal = if code == 1009 { Refusal::TooLarge } else { Refusal::Frame };
+                    let refusal = if code == 1009 {
+                        Refusal::TooLarge
+                    } else {
+                        Refusal::Frame
+                    };
                     self.server.counters.refuse(refusal);
                     socket.hands.push_back(super::close_frame(Some(code)));
                     self.end(CloseReason::TransportError);
@@ -52,7 +58,9 @@ impl Session {
             Event::Pong(_) => {}
             Event::Close(code) => {
                 if let Wire::WebSocket(socket) = &mut self.wire {
-                    socket.hands.push_back(super::close_frame(code.map(CloseCode::get)));
+                    socket
+                        .hands
+                        .push_back(super::close_frame(code.map(CloseCode::get)));
                 }
                 self.end(CloseReason::TransportClose);
             }
@@ -80,7 +88,9 @@ impl Session {
                 self.slots.event(member, id, args);
             }
             Handled::Ack { member, id, args } => self.slots.ack(member, id, args),
-            Handled::Leave { member } => self.slots.leave(member, CloseReason::ClientNamespaceDisconnect),
+            Handled::Leave { member } => self
+                .slots
+                .leave(member, CloseReason::ClientNamespaceDisconnect),
             Handled::Close => self.end(CloseReason::TransportClose),
         }
     }
@@ -110,7 +120,8 @@ impl Session {
             if let Ok(packet) = Outgoing::packet(&Packet::Disconnect { nsp }) {
                 self.conn.push(packet);
             }
-            self.slots.leave(member, CloseReason::ServerNamespaceDisconnect);
+            self.slots
+                .leave(member, CloseReason::ServerNamespaceDisconnect);
         }
         if leave.close {
             self.conn.close(CloseReason::ForcedClose);

@@ -50,11 +50,17 @@ impl Session {
     /// `true` when there may be more to do at once.
     pub(super) fn poll_polling(&mut self) -> bool {
         self.answer_poll();
-        let Wire::Polling(polling) = &mut self.wire else { return false };
+        let Wire::Polling(polling) = &mut self.wire else {
+            return false;
+        };
         if polling.post.is_none() {
             let mut mail = self.conn.mailbox();
             if let Some(Post { body, reply }) = mail.polling.as_mut().and_then(|p| p.post.take()) {
-                polling.post = Some(Progress { body, next: 0, reply });
+                polling.post = Some(Progress {
+                    body,
+                    next: 0,
+                    reply,
+                });
             }
         }
         if polling.post.is_some() {
@@ -67,20 +73,30 @@ impl Session {
     fn answer_poll(&self) {
         let mut mail = self.conn.mailbox();
         let mail = &mut *mail;
-        let Some(polling) = mail.polling.as_mut() else { return };
+        let Some(polling) = mail.polling.as_mut() else {
+            return;
+        };
         if polling.poll.is_none() || (mail.queue.is_empty() && !polling.release) {
             return;
         }
-        let Some(poll) = polling.poll.take() else { return };
+        let Some(poll) = polling.poll.take() else {
+            return;
+        };
         polling.release = false;
-        let reply = if mail.queue.is_empty() { "6".to_owned() } else { drain(mail) };
+        let reply = if mail.queue.is_empty() {
+            "6".to_owned()
+        } else {
+            drain(mail)
+        };
         // If the client has given up meanwhile, the request's guard ends the session.
         let _ = poll.send(reply);
     }
 
     fn work_off_post(&mut self) -> bool {
         loop {
-            let Wire::Polling(polling) = &mut self.wire else { return true };
+            let Wire::Polling(polling) = &mut self.wire else {
+                return true;
+            };
             if self.phase != Phase::Open {
                 return true;
             }
@@ -89,7 +105,9 @@ impl Session {
                 return false;
             }
             self.held_back = false;
-            let Some(progress) = polling.post.as_mut() else { return true };
+            let Some(progress) = polling.post.as_mut() else {
+                return true;
+            };
             if progress.next > progress.body.len() {
                 if let Some(progress) = polling.post.take() {
                     self.conn.with(|mail| {
@@ -103,9 +121,14 @@ impl Session {
             }
             let body = progress.body.clone();
             let rest = &body[progress.next..];
-            let end = rest.iter().position(|&b| b == engine::SEPARATOR as u8).unwrap_or(rest.len());
+            let end = rest
+                .iter()
+                .position(|&b| b == engine::SEPARATOR as u8)
+                .unwrap_or(rest.len());
             progress.next += end + 1;
-            let record = std::str::from_utf8(&rest[..end]).ok().and_then(|text| engine::decode(text).ok());
+            let record = std::str::from_utf8(&rest[..end])
+                .ok()
+                .and_then(|text| engine::decode(text).ok());
             match record {
                 Some(packet) => self.handle_packet(packet),
                 None => self.refuse_packet(CloseReason::ParseError),
@@ -116,7 +139,9 @@ impl Session {
     /// A WebSocket that has finished its probe takes over: the waiting GET is released, and the queue goes out on the WebSocket.
     fn take_over(&mut self) -> bool {
         let mut mail = self.conn.mailbox();
-        let Some(candidate) = mail.polling.as_mut().and_then(|p| p.candidate.take()) else { return false };
+        let Some(candidate) = mail.polling.as_mut().and_then(|p| p.candidate.take()) else {
+            return false;
+        };
         if let Some(poll) = mail.polling.take().and_then(|p| p.poll) {
             let _ = poll.send("6".to_owned());
         }

@@ -88,7 +88,11 @@ async fn next_text(socket: &mut WebSocket) -> io::Result<String> {
         loop {
             let mut bytes = std::mem::take(&mut socket.unread);
             let mut input = &mut bytes[..];
-            while let Some(event) = socket.decoder.next(&mut input).map_err(|_| io::ErrorKind::InvalidData)? {
+            while let Some(event) = socket
+                .decoder
+                .next(&mut input)
+                .map_err(|_| io::ErrorKind::InvalidData)?
+            {
                 match event {
                     Event::Text(text) => {
                         let text = text.into_owned();
@@ -97,7 +101,9 @@ async fn next_text(socket: &mut WebSocket) -> io::Result<String> {
                     }
                     Event::Ping(_) | Event::Pong(_) => {}
                     Event::Binary(_) => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
-                    Event::Close(_) => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+                    Event::Close(_) => {
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                    }
                 }
             }
             let read = with_scratch(|buffer| match socket.poll_read(cx, buffer) {

@@ -47,7 +47,12 @@ impl Slots {
     pub(crate) fn join(&mut self, member: usize, socket: Socket) {
         self.slots.reserve_exact(1);
         let waiting = VecDeque::from([Work::Connected]);
-        self.slots.push(Slot { socket, member: Some(member), waiting, running: None });
+        self.slots.push(Slot {
+            socket,
+            member: Some(member),
+            waiting,
+            running: None,
+        });
     }
 
     pub(crate) fn event(&mut self, member: usize, id: Option<u64>, args: Vec<Value>) {
@@ -87,7 +92,11 @@ impl Slots {
 
     /// Whether the connection must stop reading until handlers have caught up.
     pub(crate) fn is_full(&self) -> bool {
-        self.departing >= MAX_DEPARTING || self.slots.iter().any(|slot| slot.waiting.len() >= MAX_WAITING)
+        self.departing >= MAX_DEPARTING
+            || self
+                .slots
+                .iter()
+                .any(|slot| slot.waiting.len() >= MAX_WAITING)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -110,7 +119,9 @@ impl Slots {
     }
 
     fn find(&mut self, member: usize) -> Option<&mut Slot> {
-        self.slots.iter_mut().find(|slot| slot.member == Some(member))
+        self.slots
+            .iter_mut()
+            .find(|slot| slot.member == Some(member))
     }
 }
 
@@ -128,7 +139,10 @@ impl Slot {
                     Ok(Poll::Ready(())) => {}
                     Err(_) => {
                         counters.refuse(Refusal::Panic);
-                        tracing::error!(socket = self.socket.id(), "a handler panicked; its event is lost, the socket stays");
+                        tracing::error!(
+                            socket = self.socket.id(),
+                            "a handler panicked; its event is lost, the socket stays"
+                        );
                     }
                 }
                 self.running = None;
@@ -146,11 +160,17 @@ impl Slot {
     fn start(&self, work: Work, counters: &Arc<Counters>) -> Option<BoxFuture> {
         let handlers = &self.socket.space().handlers;
         let started = catch_unwind(AssertUnwindSafe(|| match work {
-            Work::Connected => handlers.connect.as_ref().map(|h| h.call(Call::plain(&self.socket))),
-            Work::Event { args, id } => handlers.event(&args).map(|h| h.call(Call::event(&self.socket, args, id))),
-            Work::Disconnected(reason) => {
-                handlers.disconnect.as_ref().map(|h| h.call(Call::disconnect(&self.socket, reason)))
-            }
+            Work::Connected => handlers
+                .connect
+                .as_ref()
+                .map(|h| h.call(Call::plain(&self.socket))),
+            Work::Event { args, id } => handlers
+                .event(&args)
+                .map(|h| h.call(Call::event(&self.socket, args, id))),
+            Work::Disconnected(reason) => handlers
+                .disconnect
+                .as_ref()
+                .map(|h| h.call(Call::disconnect(&self.socket, reason))),
         }));
         match started {
             Ok(Some(Ok(future))) => Some(future),

@@ -37,19 +37,35 @@ pub(crate) struct Written {
 
 impl WebSocket {
     /// `unread` was read from the stream already, `unwritten` goes out before anything else.
-    pub(crate) fn new(stream: Stream, decoder: ws::Decoder, unread: Vec<u8>, unwritten: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        decoder: ws::Decoder,
+        unread: Vec<u8>,
+        unwritten: Vec<u8>,
+    ) -> Self {
         let mut hands = VecDeque::new();
         if !unwritten.is_empty() {
             hands.push_back(Outgoing::bytes(unwritten));
         }
-        Self { stream, decoder, hands, offset: 0, unread, blocked: false }
+        Self {
+            stream,
+            decoder,
+            hands,
+            offset: 0,
+            unread,
+            blocked: false,
+        }
     }
 
     /// Writes all of `hands`, as far as the kernel takes it.
     ///
     /// # Errors
     /// The connection is broken.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, written: &mut Written) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: &mut Written,
+    ) -> Poll<io::Result<()>> {
         self.blocked = false;
         while let Some(first) = self.hands.front() {
             let first = &first.frames()[self.offset..];
@@ -100,7 +116,11 @@ impl WebSocket {
     }
 
     /// Reads once into `buffer`; `Ok(0)` is the end of the stream.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let mut read = ReadBuf::new(buffer);
         match self.stream.poll_read(cx, &mut read) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(read.filled().len())),

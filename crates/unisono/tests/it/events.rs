@@ -18,14 +18,23 @@ async fn one_sockets_events_are_handled_one_after_another_in_order() {
     let handler = move |Data(n): Data<usize>| {
         let (seen, inside) = (seen.clone(), inside.clone());
         async move {
-            assert_eq!(inside.fetch_add(1, SeqCst), 0, "two handlers of one socket at once");
+            assert_eq!(
+                inside.fetch_add(1, SeqCst),
+                0,
+                "two handlers of one socket at once"
+            );
             // Give the other worker every chance to overtake.
             tokio::task::yield_now().await;
             seen.send(n).await.unwrap();
             inside.fetch_sub(1, SeqCst);
         }
     };
-    let server = TestServer::serve(Io::builder().namespace(Namespace::new("/").on("n", handler)).build()).await;
+    let server = TestServer::serve(
+        Io::builder()
+            .namespace(Namespace::new("/").on("n", handler))
+            .build(),
+    )
+    .await;
     let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
     socket.text().await;
     socket.send("40").await;
@@ -50,9 +59,16 @@ async fn a_slow_handler_holds_back_its_own_socket_only_and_no_heartbeat() {
         }
     };
     let echo = async |socket: Socket, Data(n): Data<Value>| socket.emit("echo", &n).unwrap();
-    let namespace = || Namespace::new("/").on("wait", wait.clone()).on("echo", echo);
+    let namespace = || {
+        Namespace::new("/")
+            .on("wait", wait.clone())
+            .on("echo", echo)
+    };
     let other = Namespace::new("/other").on("echo", echo);
-    let io = crate::server::quick(Io::builder()).namespace(namespace()).namespace(other).build();
+    let io = crate::server::quick(Io::builder())
+        .namespace(namespace())
+        .namespace(other)
+        .build();
     let server = TestServer::serve(io).await;
     let mut slow = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
     slow.text().await;
@@ -80,7 +96,12 @@ async fn an_answer_can_be_awaited_in_a_handler_of_the_same_socket() {
         let answer = socket.emit_with_ack("question", &"why", PATIENCE).await;
         socket.emit("answered", &answer.unwrap()).unwrap();
     };
-    let server = TestServer::serve(Io::builder().namespace(Namespace::new("/").on("ask", ask)).build()).await;
+    let server = TestServer::serve(
+        Io::builder()
+            .namespace(Namespace::new("/").on("ask", ask))
+            .build(),
+    )
+    .await;
     let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
     socket.text().await;
     socket.send("40").await;
@@ -97,11 +118,18 @@ async fn an_answer_that_does_not_come_is_an_error_in_time_and_forgotten() {
     let ask = move |socket: Socket, Data(ms): Data<u64>| {
         let results = results.clone();
         async move {
-            let answer = socket.emit_with_ack("question", &(), Duration::from_millis(ms)).await;
+            let answer = socket
+                .emit_with_ack("question", &(), Duration::from_millis(ms))
+                .await;
             results.send(answer).await.unwrap();
         }
     };
-    let server = TestServer::serve(Io::builder().namespace(Namespace::new("/").on("ask", ask)).build()).await;
+    let server = TestServer::serve(
+        Io::builder()
+            .namespace(Namespace::new("/").on("ask", ask))
+            .build(),
+    )
+    .await;
     let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
     socket.text().await;
     socket.send("40").await;
@@ -141,7 +169,10 @@ async fn rooms_reach_their_members_once_and_nobody_else() {
     ];
     for (client, expected) in clients.iter_mut().zip(expected) {
         for name in expected {
-            assert!(client.text().await.starts_with(&format!("42[\"{name}\"")), "{expected:?}");
+            assert!(
+                client.text().await.starts_with(&format!("42[\"{name}\"")),
+                "{expected:?}"
+            );
         }
     }
     clients[0].send("42[\"to-room\",\"a\",\"hi\",1]").await;
@@ -159,7 +190,9 @@ async fn a_handler_that_panics_or_gets_the_wrong_arguments_costs_its_event_only(
     socket.send("42[\"message\",1]").await;
     assert_eq!(socket.text().await, "42[\"message-back\",1]");
     assert_eq!(server.refused("panic"), 1);
-    let strict = Namespace::new("/").on("n", async |socket: Socket, Data(n): Data<u8>| socket.emit("n", &n).unwrap());
+    let strict = Namespace::new("/").on("n", async |socket: Socket, Data(n): Data<u8>| {
+        socket.emit("n", &n).unwrap()
+    });
     let server = TestServer::serve(Io::builder().namespace(strict).build()).await;
     let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
     socket.text().await;
@@ -178,12 +211,18 @@ async fn a_handler_that_panics_or_gets_the_wrong_arguments_costs_its_event_only(
 async fn the_disconnect_handler_runs_once_with_nodes_reason() {
     let (reasons, mut reason) = mpsc::channel(8);
     let namespace = Namespace::with_state("/", reasons)
-        .on_disconnect(async |socket: Socket, State(reasons): State<mpsc::Sender<_>>, reason: DisconnectReason| {
-            assert!(!socket.is_connected());
-            reasons.send(reason.as_str()).await.unwrap();
-        })
+        .on_disconnect(
+            async |socket: Socket,
+                   State(reasons): State<mpsc::Sender<_>>,
+                   reason: DisconnectReason| {
+                assert!(!socket.is_connected());
+                reasons.send(reason.as_str()).await.unwrap();
+            },
+        )
         .on("kick", async |socket: Socket| socket.disconnect())
-        .on("kick-all", async |socket: Socket| socket.disconnect_and_close());
+        .on("kick-all", async |socket: Socket| {
+            socket.disconnect_and_close()
+        });
     let server = TestServer::serve(Io::builder().namespace(namespace).build()).await;
     for (input, expected) in [
         ("41", "client namespace disconnect"),
@@ -208,7 +247,10 @@ async fn the_disconnect_handler_runs_once_with_nodes_reason() {
         drop(socket);
         assert_eq!(reason.recv().await, Some(expected));
     }
-    await_until("all sockets to be gone", PATIENCE, || server.io.stats().sockets == 0).await;
+    await_until("all sockets to be gone", PATIENCE, || {
+        server.io.stats().sockets == 0
+    })
+    .await;
     assert!(reason.try_recv().is_err(), "a handler ran twice");
     assert_eq!(server.io.of("/").unwrap().local_len(), 0);
     assert_eq!(server.io.of("/").unwrap().local_rooms(), 0);
@@ -225,11 +267,18 @@ async fn a_reader_that_has_stopped_is_closed_and_the_others_are_served() {
     // The kernel takes a few megabytes before the queue begins to fill.
     while server.refused("slow_reader") == 0 {
         space.emit("big", &(sent, &payload)).unwrap();
-        assert!(fast.text().await.starts_with(&format!("42[\"big\",{sent},")));
+        assert!(
+            fast.text()
+                .await
+                .starts_with(&format!("42[\"big\",{sent},"))
+        );
         sent += 1;
         assert!(sent < 1000, "a reader that reads nothing still has a queue");
     }
-    await_until("the slow one to be gone", PATIENCE, || server.io.stats().connections_websocket == 1).await;
+    await_until("the slow one to be gone", PATIENCE, || {
+        server.io.stats().connections_websocket == 1
+    })
+    .await;
     space.emit("after", &()).unwrap();
     assert_eq!(fast.text().await, "42[\"after\"]");
     drop(slow);
@@ -239,7 +288,13 @@ async fn a_reader_that_has_stopped_is_closed_and_the_others_are_served() {
 async fn reserved_names_are_refused_and_arguments_are_spread() {
     let server = TestServer::start().await;
     let space = server.io.of("/").unwrap();
-    assert!(space.emit("disconnect", &()).unwrap_err().to_string().contains("reserved"));
+    assert!(
+        space
+            .emit("disconnect", &())
+            .unwrap_err()
+            .to_string()
+            .contains("reserved")
+    );
     let mut socket = RawSocket::join(server.port).await;
     space.emit("none", &()).unwrap();
     space.emit("two", &(1, "b")).unwrap();

@@ -23,9 +23,15 @@ const CLIENTS: [&str; 6] = ["n-a", "n-b", "x-a", "x-b", "y-a", "y-b"];
 async fn pod(redis: &RedisServer) -> TestServer {
     let config = RedisConfig::parse(&redis.url()).unwrap();
     let broker = Arc::new(RedisBroker::start(config));
-    let io = Io::builder().namespace(namespace("/")).broker(broker, "socket.io").build();
+    let io = Io::builder()
+        .namespace(namespace("/"))
+        .broker(broker, "socket.io")
+        .build();
     let server = TestServer::serve(io).await;
-    await_until("the pod to be subscribed", PATIENCE, || server.io.link_state() == LinkState::Subscribed).await;
+    await_until("the pod to be subscribed", PATIENCE, || {
+        server.io.link_state() == LinkState::Subscribed
+    })
+    .await;
     server
 }
 
@@ -34,18 +40,38 @@ impl Cluster {
         let redis = RedisServer::start();
         let ours = vec![pod(&redis).await, pod(&redis).await];
         let node = Conversation::node_pod(&redis.url()).await;
-        let urls = [node.ready["url"].as_str().unwrap().to_owned(), ours[0].url(), ours[1].url()];
+        let urls = [
+            node.ready["url"].as_str().unwrap().to_owned(),
+            ours[0].url(),
+            ours[1].url(),
+        ];
         let mut clients = Conversation::clients().await;
         for (index, name) in CLIENTS.iter().enumerate() {
-            let transports: &[&str] = if index % 2 == 0 { &["websocket"] } else { &["polling"] };
+            let transports: &[&str] = if index % 2 == 0 {
+                &["websocket"]
+            } else {
+                &["polling"]
+            };
             clients.open(name, &urls[index / 2], transports).await;
             clients.emit_ack(name, "join", json!([name[2..]])).await;
         }
-        Self { ours, node, clients, redis }
+        Self {
+            ours,
+            node,
+            clients,
+            redis,
+        }
     }
 
     /// Emits from pod `from` (0 is Node's) to rooms, but not to the excepted.
-    async fn emit(&mut self, from: usize, rooms: &[&str], except: &[&str], event: &str, args: Value) {
+    async fn emit(
+        &mut self,
+        from: usize,
+        rooms: &[&str],
+        except: &[&str],
+        event: &str,
+        args: Value,
+    ) {
         if from == 0 {
             let fields = json!({ "rooms": rooms, "except": except, "event": event, "args": args });
             self.node.command("emit", fields).await;
@@ -58,13 +84,19 @@ impl Cluster {
         for room in except {
             broadcast = broadcast.except(room);
         }
-        broadcast.emit(event, &crate::server::Spread(from_json(&args))).unwrap();
+        broadcast
+            .emit(event, &crate::server::Spread(from_json(&args)))
+            .unwrap();
     }
 
     /// Every expected client gets `args` once; after a fence through every pod nobody has got anything more.
     async fn expect(&mut self, event: &str, expected: &[&str], args: &Value) {
         for name in expected {
-            assert_eq!(self.clients.message(name, event).await, *args, "{event} at {name}");
+            assert_eq!(
+                self.clients.message(name, event).await,
+                *args,
+                "{event} at {name}"
+            );
         }
         for from in 0..3 {
             let fence = format!("fence-{event}-{from}");
@@ -74,7 +106,10 @@ impl Cluster {
             }
         }
         for name in CLIENTS {
-            assert!(self.clients.kept_messages(name, event).is_empty(), "{event} once too often at {name}");
+            assert!(
+                self.clients.kept_messages(name, event).is_empty(),
+                "{event} once too often at {name}"
+            );
         }
     }
 }
@@ -88,10 +123,16 @@ fn convert(value: &Value) -> unisono::Value {
     use base64::Engine as _;
     match value {
         Value::Object(map) if map.contains_key("$bin") => {
-            let bytes = base64::engine::general_purpose::STANDARD.decode(map["$bin"].as_str().unwrap()).unwrap();
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(map["$bin"].as_str().unwrap())
+                .unwrap();
             unisono::Value::Bin(bytes.into())
         }
-        Value::Object(map) => unisono::Value::Map(map.iter().map(|(key, value)| (key.clone(), convert(value))).collect()),
+        Value::Object(map) => unisono::Value::Map(
+            map.iter()
+                .map(|(key, value)| (key.clone(), convert(value)))
+                .collect(),
+        ),
         Value::Array(list) => unisono::Value::Array(list.iter().map(convert).collect()),
         other => other.clone().into(),
     }
@@ -117,7 +158,9 @@ async fn every_broadcast_crosses_from_each_pod_to_all_exactly_once() {
             ("nobody", &["nowhere"], &[], &[]),
         ] {
             let event = format!("{event}-{from}");
-            cluster.emit(from, rooms, except, &event, args.clone()).await;
+            cluster
+                .emit(from, rooms, except, &event, args.clone())
+                .await;
             cluster.expect(&event, expected, &args).await;
         }
     }
@@ -139,19 +182,30 @@ async fn an_emitter_and_the_clients_own_broadcasts_reach_all_pods() {
     }
     for from in ["n-a", "x-a", "y-a"] {
         let event = format!("said-by-{from}");
-        cluster.clients.emit(from, "broadcast", json!([event, 1])).await;
+        cluster
+            .clients
+            .emit(from, "broadcast", json!([event, 1]))
+            .await;
         let others: Vec<&str> = CLIENTS.into_iter().filter(|name| *name != from).collect();
         cluster.expect(&event, &others, &json!([1])).await;
         let event = format!("in-room-by-{from}");
-        cluster.clients.emit(from, "in-room", json!(["a", event, 2])).await;
-        cluster.expect(&event, &["n-a", "x-a", "y-a"], &json!([2])).await;
+        cluster
+            .clients
+            .emit(from, "in-room", json!(["a", event, 2]))
+            .await;
+        cluster
+            .expect(&event, &["n-a", "x-a", "y-a"], &json!([2]))
+            .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ordered_broadcasts_have_one_order_on_all_of_our_pods_and_reach_node() {
     let mut cluster = Cluster::start().await;
-    let (x, y) = (cluster.ours[0].io.of("/").unwrap(), cluster.ours[1].io.of("/").unwrap());
+    let (x, y) = (
+        cluster.ours[0].io.of("/").unwrap(),
+        cluster.ours[1].io.of("/").unwrap(),
+    );
     let from = |space: unisono::Space, name: &'static str| async move {
         for n in 0..100 {
             space.broadcast().ordered().emit("o", &(name, n)).unwrap();
@@ -168,8 +222,15 @@ async fn ordered_broadcasts_have_one_order_on_all_of_our_pods_and_reach_node() {
         seen.push(events);
     }
     for (name, events) in CLIENTS.iter().zip(&seen) {
-        assert_eq!(*events, seen[0], "{name} saw another order than {}", CLIENTS[0]);
+        assert_eq!(
+            *events, seen[0],
+            "{name} saw another order than {}",
+            CLIENTS[0]
+        );
     }
     let stats = cluster.ours[0].io.stats();
-    assert_eq!((stats.echoes_missed, stats.lag_buckets.iter().sum::<u64>()), (0, 100));
+    assert_eq!(
+        (stats.echoes_missed, stats.lag_buckets.iter().sum::<u64>()),
+        (0, 100)
+    );
 }

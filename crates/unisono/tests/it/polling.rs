@@ -31,8 +31,14 @@ async fn a_session_is_joined_used_and_left() {
         ]
     );
     assert_eq!(post(server.port, &sid, "1").await.body, "ok");
-    await_until("the session to end", PATIENCE, || server.io.stats().connections_polling == 0).await;
-    assert_eq!(poll(server.port, &sid).await.body, r#"{"code":1,"message":"Session ID unknown"}"#);
+    await_until("the session to end", PATIENCE, || {
+        server.io.stats().connections_polling == 0
+    })
+    .await;
+    assert_eq!(
+        poll(server.port, &sid).await.body,
+        r#"{"code":1,"message":"Session ID unknown"}"#
+    );
 }
 
 #[tokio::test]
@@ -40,7 +46,10 @@ async fn a_close_answers_the_waiting_poll() {
     let server = TestServer::start().await;
     let sid = open(server.port).await;
     let (answer, closed) = tokio::join!(poll(server.port, &sid), async {
-        await_until("the poll to wait", PATIENCE, || server.io.stats().connections_polling == 1).await;
+        await_until("the poll to wait", PATIENCE, || {
+            server.io.stats().connections_polling == 1
+        })
+        .await;
         post(server.port, &sid, "1").await
     });
     assert_eq!(closed.body, "ok");
@@ -51,15 +60,25 @@ async fn a_close_answers_the_waiting_poll() {
 async fn a_second_poll_ends_the_session() {
     let server = TestServer::start().await;
     let sid = open(server.port).await;
-    let mut first = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+    let mut first = TcpStream::connect(("127.0.0.1", server.port))
+        .await
+        .unwrap();
     let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
-    first.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    first
+        .write_all(
+            format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
+        )
+        .await
+        .unwrap();
     // Whichever of the two comes first waits; the other is refused, and the first hears of the end.
     let second = poll(server.port, &sid).await;
     let mut bytes = Vec::new();
-    tokio::io::AsyncReadExt::read_to_end(&mut first, &mut bytes).await.unwrap();
+    tokio::io::AsyncReadExt::read_to_end(&mut first, &mut bytes)
+        .await
+        .unwrap();
     let first = String::from_utf8(bytes).unwrap();
-    let refused = usize::from(second.status == 400) + usize::from(first.starts_with("HTTP/1.1 400"));
+    let refused =
+        usize::from(second.status == 400) + usize::from(first.starts_with("HTTP/1.1 400"));
     let told = usize::from(second.body == "1") + usize::from(first.ends_with("\r\n\r\n1"));
     assert_eq!((refused, told), (1, 1), "{first} {second:?}");
     assert_eq!(server.refused("overlap"), 1);
@@ -70,11 +89,19 @@ async fn a_second_poll_ends_the_session() {
 async fn a_poll_that_is_given_up_ends_the_session() {
     let server = TestServer::start().await;
     let sid = open(server.port).await;
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port))
+        .await
+        .unwrap();
     let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
-    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+        .write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
     drop(stream);
-    await_until("the session to end", PATIENCE, || server.io.stats().connections_polling == 0).await;
+    await_until("the session to end", PATIENCE, || {
+        server.io.stats().connections_polling == 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -82,7 +109,12 @@ async fn what_a_post_may_not_be() {
     let server = TestServer::with(|io| io.max_payload(1000)).await;
     for (headers, body, status, survives) in [
         ("", "x".repeat(1001), 413, true),
-        ("Content-Type: application/octet-stream\r\n", "40".to_owned(), 400, false),
+        (
+            "Content-Type: application/octet-stream\r\n",
+            "40".to_owned(),
+            400,
+            false,
+        ),
         ("", String::new(), 200, false),
         ("", "9".to_owned(), 200, false),
         ("", "42[\"e\"]".to_owned(), 200, false),
@@ -108,12 +140,19 @@ async fn an_unanswered_ping_ends_the_session_on_time() {
     assert_eq!(poll(server.port, &sid).await.body, "1");
     let disconnects = server.io.stats();
     assert_eq!(disconnects.connections_polling, 0);
-    assert_eq!(get(server.port, &format!("EIO=4&transport=polling&sid={sid}")).await.status, 400);
+    assert_eq!(
+        get(server.port, &format!("EIO=4&transport=polling&sid={sid}"))
+            .await
+            .status,
+        400
+    );
 }
 
 #[tokio::test]
 async fn a_client_that_joins_nothing_is_closed() {
-    let server = TestServer::with(|io| quick(io).connect_timeout(std::time::Duration::from_millis(100))).await;
+    let server =
+        TestServer::with(|io| quick(io).connect_timeout(std::time::Duration::from_millis(100)))
+            .await;
     let sid = open(server.port).await;
     assert_eq!(poll(server.port, &sid).await.body, "1");
     assert_eq!(server.refused("connect_timeout"), 1);

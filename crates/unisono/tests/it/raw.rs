@@ -21,26 +21,52 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+        lines
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .next()
     }
 }
 
 /// Sends one request on a connection of its own.
-pub(crate) async fn request(port: u16, method: &str, target: &str, headers: &str, body: &str) -> Answer {
+pub(crate) async fn request(
+    port: u16,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &str,
+) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let length = if method == "POST" { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
-    let head = format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n{length}{headers}\r\n{body}");
+    let length = if method == "POST" {
+        format!("Content-Length: {}\r\n", body.len())
+    } else {
+        String::new()
+    };
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n{length}{headers}\r\n{body}"
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an answer in time").unwrap();
+    timeout(PATIENCE, stream.read_to_end(&mut answer))
+        .await
+        .expect("an answer in time")
+        .unwrap();
     parse(&answer)
 }
 
 fn parse(answer: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0);
+    Answer {
+        status,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
 }
 
 pub(crate) async fn get(port: u16, query: &str) -> Answer {
@@ -64,7 +90,14 @@ pub(crate) async fn poll(port: u16, sid: &str) -> Answer {
 }
 
 pub(crate) async fn post(port: u16, sid: &str, body: &str) -> Answer {
-    request(port, "POST", &format!("/socket.io/?EIO=4&transport=polling&sid={sid}"), "", body).await
+    request(
+        port,
+        "POST",
+        &format!("/socket.io/?EIO=4&transport=polling&sid={sid}"),
+        "",
+        body,
+    )
+    .await
 }
 
 /// A WebSocket without any manners of its own.
@@ -89,7 +122,9 @@ pub(crate) enum Frame {
 impl RawSocket {
     /// Opens a WebSocket; `query` as it stands.
     pub(crate) async fn connect(port: u16, query: &str) -> Self {
-        Self::try_connect(port, query, "").await.unwrap_or_else(|answer| panic!("refused: {answer:?}"))
+        Self::try_connect(port, query, "")
+            .await
+            .unwrap_or_else(|answer| panic!("refused: {answer:?}"))
     }
 
     pub(crate) async fn try_connect(port: u16, query: &str, headers: &str) -> Result<Self, Answer> {
@@ -104,15 +139,28 @@ impl RawSocket {
             if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
                 break end + 4;
             }
-            let n = timeout(PATIENCE, stream.read_buf(&mut bytes)).await.expect("an answer in time").unwrap();
-            assert_ne!(n, 0, "the server hung up: {}", String::from_utf8_lossy(&bytes));
+            let n = timeout(PATIENCE, stream.read_buf(&mut bytes))
+                .await
+                .expect("an answer in time")
+                .unwrap();
+            assert_ne!(
+                n,
+                0,
+                "the server hung up: {}",
+                String::from_utf8_lossy(&bytes)
+            );
         };
         let answer = parse(&bytes[..end]);
         if answer.status != 101 {
             return Err(answer);
         }
         let decoder = ws::Decoder::new(Role::Client, 64 << 20);
-        Ok(Self { stream, decoder, pending: bytes.split_off(end), head: answer.head })
+        Ok(Self {
+            stream,
+            decoder,
+            pending: bytes.split_off(end),
+            head: answer.head,
+        })
     }
 
     /// Connects, opens and joins the main namespace.
@@ -141,7 +189,9 @@ impl RawSocket {
     }
 
     pub(crate) async fn next(&mut self) -> Frame {
-        timeout(PATIENCE, self.read()).await.expect("a frame in time")
+        timeout(PATIENCE, self.read())
+            .await
+            .expect("a frame in time")
     }
 
     /// The next text frame.

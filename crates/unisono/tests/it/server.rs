@@ -27,7 +27,12 @@ impl TestServer {
 
     /// The same with other settings.
     pub(crate) async fn with(configure: impl FnOnce(IoBuilder) -> IoBuilder) -> Self {
-        let io = configure(Io::builder().namespace(namespace("/")).namespace(namespace("/custom"))).build();
+        let io = configure(
+            Io::builder()
+                .namespace(namespace("/"))
+                .namespace(namespace("/custom")),
+        )
+        .build();
         Self::serve(io).await
     }
 
@@ -37,7 +42,9 @@ impl TestServer {
         let port = listener.local_addr().unwrap().port();
         let service = io.service();
         let task = tokio::spawn(async move {
-            unisono::serve(listener, service, std::future::pending()).await.unwrap();
+            unisono::serve(listener, service, std::future::pending())
+                .await
+                .unwrap();
         });
         Self { io, port, task }
     }
@@ -47,13 +54,21 @@ impl TestServer {
     }
 
     pub(crate) fn refused(&self, reason: &str) -> u64 {
-        self.io.stats().refused.iter().find(|(name, _)| *name == reason).map(|(_, n)| *n).expect("a known reason")
+        self.io
+            .stats()
+            .refused
+            .iter()
+            .find(|(name, _)| *name == reason)
+            .map(|(_, n)| *n)
+            .expect("a known reason")
     }
 }
 
 /// Short heartbeats and time-outs, for tests that wait for them.
 pub(crate) fn quick(io: IoBuilder) -> IoBuilder {
-    io.ping_interval(Duration::from_millis(300)).ping_timeout(Duration::from_millis(200)).connect_timeout(Duration::from_secs(1))
+    io.ping_interval(Duration::from_millis(300))
+        .ping_timeout(Duration::from_millis(200))
+        .connect_timeout(Duration::from_secs(1))
 }
 
 pub(crate) fn cors() -> Cors {
@@ -69,23 +84,34 @@ pub(crate) fn namespace(name: &str) -> Namespace {
         .on("message", async |socket: Socket, Args(args): Args| {
             socket.emit("message-back", &Spread(args)).unwrap();
         })
-        .on("message-with-ack", async |Args(args): Args, ack: Ack| ack.send(&Spread(args)).unwrap())
-        .on("join", async |socket: Socket, Args(rooms): Args, ack: Ack| {
-            for room in rooms.iter().filter_map(Value::as_str) {
-                socket.join(room);
-            }
-            ack.send(&socket.rooms()).unwrap();
+        .on("message-with-ack", async |Args(args): Args, ack: Ack| {
+            ack.send(&Spread(args)).unwrap()
         })
-        .on("leave", async |socket: Socket, Args(rooms): Args, ack: Ack| {
-            for room in rooms.iter().filter_map(Value::as_str) {
-                socket.leave(room);
-            }
-            ack.send(&socket.rooms()).unwrap();
-        })
-        .on("echo", async |socket: Socket, Args(args): Args, ack: Ack| {
-            socket.emit("echo", &Spread(args.clone())).unwrap();
-            ack.send(&Spread(args)).unwrap();
-        })
+        .on(
+            "join",
+            async |socket: Socket, Args(rooms): Args, ack: Ack| {
+                for room in rooms.iter().filter_map(Value::as_str) {
+                    socket.join(room);
+                }
+                ack.send(&socket.rooms()).unwrap();
+            },
+        )
+        .on(
+            "leave",
+            async |socket: Socket, Args(rooms): Args, ack: Ack| {
+                for room in rooms.iter().filter_map(Value::as_str) {
+                    socket.leave(room);
+                }
+                ack.send(&socket.rooms()).unwrap();
+            },
+        )
+        .on(
+            "echo",
+            async |socket: Socket, Args(args): Args, ack: Ack| {
+                socket.emit("echo", &Spread(args.clone())).unwrap();
+                ack.send(&Spread(args)).unwrap();
+            },
+        )
         .on("in-room", async |space: Space, Args(args): Args| {
             let (room, event, rest) = room_event(args);
             space.to(&room).emit(&event, &Spread(rest)).unwrap();
@@ -96,14 +122,21 @@ pub(crate) fn namespace(name: &str) -> Namespace {
         })
         .on("broadcast", async |socket: Socket, Args(mut args): Args| {
             let event = args.remove(0);
-            socket.broadcast().emit(event.as_str().unwrap(), &Spread(args)).unwrap();
+            socket
+                .broadcast()
+                .emit(event.as_str().unwrap(), &Spread(args))
+                .unwrap();
         })
         .on("panic", async |_: Socket| panic!("a handler may panic"))
 }
 
 fn room_event(mut args: Vec<Value>) -> (String, String, Vec<Value>) {
     let rest = args.split_off(2);
-    (args[0].as_str().unwrap().to_owned(), args[1].as_str().unwrap().to_owned(), rest)
+    (
+        args[0].as_str().unwrap().to_owned(),
+        args[1].as_str().unwrap().to_owned(),
+        rest,
+    )
 }
 
 /// A list as several arguments, of whatever length.

@@ -25,16 +25,35 @@ async fn a_probed_websocket_takes_over_and_nothing_is_lost() {
     assert_eq!(socket.text().await, "3probe");
     // The waiting poll is released so that the client can pause.
     assert_eq!(poll(server.port, &sid).await.body, "6");
-    assert_eq!(post(server.port, &sid, "42[\"message\",1]\u{1e}42[\"message\",2]").await.body, "ok");
+    assert_eq!(
+        post(
+            server.port,
+            &sid,
+            "42[\"message\",1]\u{1e}42[\"message\",2]"
+        )
+        .await
+        .body,
+        "ok"
+    );
     socket.send("5").await;
     socket.send("42[\"message\",3]").await;
     for n in 1..=3 {
         assert_eq!(socket.text().await, format!("42[\"message-back\",{n}]"));
     }
     let stats = server.io.stats();
-    assert_eq!((stats.connections_polling, stats.connections_websocket, stats.upgrades), (0, 1, 1));
+    assert_eq!(
+        (
+            stats.connections_polling,
+            stats.connections_websocket,
+            stats.upgrades
+        ),
+        (0, 1, 1)
+    );
     // The session is a WebSocket's now.
-    assert_eq!(poll(server.port, &sid).await.body, r#"{"code":3,"message":"Bad request"}"#);
+    assert_eq!(
+        poll(server.port, &sid).await.body,
+        r#"{"code":3,"message":"Bad request"}"#
+    );
 }
 
 #[tokio::test]
@@ -44,7 +63,12 @@ async fn an_upgrade_packet_in_the_same_segment_as_events_is_understood() {
     let mut socket = RawSocket::connect(server.port, &query(&sid)).await;
     let mut bytes = Vec::new();
     for text in ["2probe", "5", "42[\"message\",1]", "42[\"message\",2]"] {
-        unisono_proto::ws::encode_masked(unisono_proto::ws::Opcode::Text, text.as_bytes(), [9; 4], &mut bytes);
+        unisono_proto::ws::encode_masked(
+            unisono_proto::ws::Opcode::Text,
+            text.as_bytes(),
+            [9; 4],
+            &mut bytes,
+        );
     }
     socket.send_raw(&bytes).await;
     assert_eq!(socket.text().await, "3probe");
@@ -61,8 +85,16 @@ async fn a_failed_probe_leaves_polling_alive() {
         socket.send(wrong).await;
         assert_eq!(socket.next().await, Frame::End, "{wrong}");
         assert_eq!(server.refused("upgrade"), 1, "{wrong}");
-        assert_eq!(post(server.port, &sid, "42[\"message\",1]").await.body, "ok", "{wrong}");
-        assert_eq!(poll(server.port, &sid).await.body, "42[\"message-back\",1]", "{wrong}");
+        assert_eq!(
+            post(server.port, &sid, "42[\"message\",1]").await.body,
+            "ok",
+            "{wrong}"
+        );
+        assert_eq!(
+            poll(server.port, &sid).await.body,
+            "42[\"message-back\",1]",
+            "{wrong}"
+        );
         // And another may try.
         let mut socket = RawSocket::connect(server.port, &query(&sid)).await;
         socket.send("2probe").await;
@@ -99,5 +131,8 @@ async fn a_session_that_ends_while_probing_takes_the_websocket_along() {
     assert_eq!(socket.text().await, "3probe");
     assert_eq!(post(server.port, &sid, "1").await.body, "ok");
     assert_eq!(socket.next().await, Frame::End);
-    await_until("the session to end", PATIENCE, || server.io.stats().connections_polling == 0).await;
+    await_until("the session to end", PATIENCE, || {
+        server.io.stats().connections_polling == 0
+    })
+    .await;
 }

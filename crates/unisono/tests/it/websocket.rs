@@ -30,16 +30,48 @@ async fn frames_that_break_rfc_6455_end_the_connection_with_its_code() {
         ("reserved opcode 3, section 5.2", masked(0x83, b""), 1002),
         ("reserved opcode 11, section 5.2", masked(0x8b, b""), 1002),
         ("fragmented ping, section 5.5", masked(0x09, b""), 1002),
-        ("ping of 126 bytes, section 5.5", vec![0x89, 0xfe, 0, 126, 0, 0, 0, 0], 1002),
-        ("continuation of nothing, section 5.4", masked(0x80, b"x"), 1002),
-        ("text within a fragmented text, section 5.4", [masked(0x01, b"4"), masked(0x81, b"2")].concat(), 1002),
-        ("length with the top bit, section 5.2", vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002),
-        ("invalid UTF-8, section 8.1", masked(0x81, b"\xff\xfe"), 1007),
-        ("UTF-8 cut off, section 8.1", [masked(0x01, b"4\xe2\x82"), masked(0x80, b"2")].concat(), 1007),
+        (
+            "ping of 126 bytes, section 5.5",
+            vec![0x89, 0xfe, 0, 126, 0, 0, 0, 0],
+            1002,
+        ),
+        (
+            "continuation of nothing, section 5.4",
+            masked(0x80, b"x"),
+            1002,
+        ),
+        (
+            "text within a fragmented text, section 5.4",
+            [masked(0x01, b"4"), masked(0x81, b"2")].concat(),
+            1002,
+        ),
+        (
+            "length with the top bit, section 5.2",
+            vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            1002,
+        ),
+        (
+            "invalid UTF-8, section 8.1",
+            masked(0x81, b"\xff\xfe"),
+            1007,
+        ),
+        (
+            "UTF-8 cut off, section 8.1",
+            [masked(0x01, b"4\xe2\x82"), masked(0x80, b"2")].concat(),
+            1007,
+        ),
         ("close of one byte, section 5.5.1", masked(0x88, b"x"), 1002),
-        ("close code 1005, section 7.4.1", masked(0x88, b"\x03\xed"), 1002),
+        (
+            "close code 1005, section 7.4.1",
+            masked(0x88, b"\x03\xed"),
+            1002,
+        ),
         ("close code 0, section 7.4.2", masked(0x88, b"\0\0"), 1002),
-        ("a terabyte announced", vec![0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
+        (
+            "a terabyte announced",
+            vec![0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            1009,
+        ),
     ] {
         let frames = after(&server, &bytes).await;
         assert_eq!(frames, [Frame::Close(Some(code))], "{what}");
@@ -65,10 +97,39 @@ async fn packets_that_break_socket_io_end_the_connection() {
     let server = TestServer::start().await;
     let mut witness = RawSocket::join(server.port).await;
     let texts = [
-        "4", "4abc", "40", "40[]", "42", "42{}", "42[]", "42[null]", "42[true,1]", "42[{\"toString\":\"foo\"}]", "42abc[]",
-        "42[\"connect\"]", "42[\"disconnect\"]", "42[\"error", "43", "43{}", "44{}", "45", "450-[\"x\"]", "45 1-[\"x\"]", "451e1-[\"x\"]",
-        "450x5-[\"x\"]", "45+3-[\"x\"]", "4599999999-[\"x\"]", "4511-[\"x\",{\"_placeholder\":true,\"num\":0}]", "42/other,[\"x\"]",
-        "46", "47", "49", "2", "9", "x", "",
+        "4",
+        "4abc",
+        "40",
+        "40[]",
+        "42",
+        "42{}",
+        "42[]",
+        "42[null]",
+        "42[true,1]",
+        "42[{\"toString\":\"foo\"}]",
+        "42abc[]",
+        "42[\"connect\"]",
+        "42[\"disconnect\"]",
+        "42[\"error",
+        "43",
+        "43{}",
+        "44{}",
+        "45",
+        "450-[\"x\"]",
+        "45 1-[\"x\"]",
+        "451e1-[\"x\"]",
+        "450x5-[\"x\"]",
+        "45+3-[\"x\"]",
+        "4599999999-[\"x\"]",
+        "4511-[\"x\",{\"_placeholder\":true,\"num\":0}]",
+        "42/other,[\"x\"]",
+        "46",
+        "47",
+        "49",
+        "2",
+        "9",
+        "x",
+        "",
     ];
     let mut harmless = Vec::new();
     for text in texts {
@@ -95,7 +156,9 @@ async fn packets_that_break_socket_io_end_the_connection() {
 async fn a_text_between_attachments_and_an_attachment_without_text_end_the_connection() {
     let server = TestServer::start().await;
     let mut socket = RawSocket::join(server.port).await;
-    socket.send("451-[\"message\",{\"_placeholder\":true,\"num\":0}]").await;
+    socket
+        .send("451-[\"message\",{\"_placeholder\":true,\"num\":0}]")
+        .await;
     socket.send("42[\"message\"]").await;
     assert_eq!(socket.until_end().await, [Frame::Close(None)]);
     let mut socket = RawSocket::join(server.port).await;
@@ -120,7 +183,8 @@ async fn a_message_in_many_fragments_is_one_message() {
     let text = "42[\"message\",\"f\u{fc}nf\"]".as_bytes();
     let mut bytes = Vec::new();
     for (index, byte) in text.iter().enumerate() {
-        let first = if index == 0 { 0x01 } else { 0x00 } | if index + 1 == text.len() { 0x80 } else { 0 };
+        let first =
+            if index == 0 { 0x01 } else { 0x00 } | if index + 1 == text.len() { 0x80 } else { 0 };
         bytes.extend(masked(first, &[*byte]));
         bytes.extend(masked(0x8a, b"pong in between"));
     }
@@ -136,7 +200,10 @@ async fn a_namespace_that_does_not_exist_is_refused_and_the_connection_stays() {
     let server = TestServer::start().await;
     let mut socket = RawSocket::join(server.port).await;
     socket.send("40/random").await;
-    assert_eq!(socket.text().await, "44/random,{\"message\":\"Invalid namespace\"}");
+    assert_eq!(
+        socket.text().await,
+        "44/random,{\"message\":\"Invalid namespace\"}"
+    );
     socket.send("40/custom,{\"a\":1}").await;
     assert!(socket.text().await.starts_with("40/custom,{\"sid\":\""));
     assert_eq!(socket.text().await, "42/custom,[\"auth\",{\"a\":1}]");
