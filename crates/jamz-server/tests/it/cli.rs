@@ -1,23 +1,11 @@
 //! The binary from outside: exit codes, signals, log lines.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 
 use jamz_server::config::names;
 use unisono_test::{RedisServer, free_port};
 
-/// The binary with an environment of its own.
-fn binary(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_jamz-server"));
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(environment.iter().copied());
-    command.stdin(Stdio::null());
-    // Looked up by the commands that start a redis-server.
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command
-}
+use crate::process::{FREE, Served, address, binary};
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let Output {
@@ -27,53 +15,6 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String
     } = binary(arguments, environment).output().unwrap();
     let text = [stdout, stderr].concat();
     (status.code(), String::from_utf8_lossy(&text).into_owned())
-}
-
-/// A running pod, killed when the test fails before it ends it.
-struct Served {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-impl Served {
-    fn start(environment: &[(&str, &str)]) -> Self {
-        let mut command = binary(&[], environment);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    /// The next log line that contains `text`; ends with the process if there is none.
-    fn line(&mut self, text: &str) -> String {
-        let lines = self.lines.by_ref().map_while(Result::ok);
-        let mut seen = Vec::new();
-        for line in lines {
-            if line.contains(text) {
-                return line;
-            }
-            seen.push(line);
-        }
-        panic!("no line with {text:?} in {seen:#?}");
-    }
-
-    fn signal(&self, name: &str) {
-        let signal = format!("-{name}");
-        let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([&signal, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]
@@ -154,20 +95,6 @@ fn the_doctor_finds_what_must_be_done() {
     let (status, text) = run(&["doctor"], &[(names::REDIS_URL, &url)]);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("FAIL  rights"), "{text}");
-}
-
-/// A pod on free ports of this host.
-const FREE: [(&str, &str); 4] = [
-    (names::HOST, "127.0.0.1"),
-    (names::PORT, "0"),
-    (names::ADMIN_PORT, "0"),
-    (names::DRAIN_SECONDS, "2"),
-];
-
-/// The address behind `name=` in a log line.
-fn address(line: &str, name: &str) -> String {
-    let (_, rest) = line.split_once(&format!("{name}=")).unwrap();
-    rest.split(' ').next().unwrap().to_owned()
 }
 
 #[test]

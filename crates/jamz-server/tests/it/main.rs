@@ -7,10 +7,13 @@
 
 mod cli;
 mod config;
+mod deploy;
+mod document;
 mod events;
 mod http;
 mod manifests;
 mod outage;
+mod process;
 mod stock;
 mod store;
 mod support;
