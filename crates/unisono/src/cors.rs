@@ -16,7 +16,7 @@ const PREFLIGHT_MAX_AGE_S: &str = "7200";
 pub struct Cors {
     any: bool,
     origins: Vec<String>,
-    allow: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>,
+    allow: Option<Predicate>,
     credentials: bool,
 }
 
@@ -28,6 +28,8 @@ impl std::fmt::Debug for Cors {
             .finish_non_exhaustive()
     }
 }
+
+type Predicate = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// What an `Origin` header means for a request.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,5 +1,6 @@
 //! What can go wrong for a caller of the library.
 
+use unisono_proto::Value;
 use unisono_proto::socket::EncodeError;
 use unisono_proto::value::ValueError;
 
@@ -25,4 +26,36 @@ pub enum EmitError {
     /// The socket is gone.
     #[error("the socket is disconnected")]
     Disconnected,
+}
+
+/// Why a client is not let into a namespace: what its `connect_error` handler gets.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectError {
+    pub(crate) message: String,
+    pub(crate) data: Option<Value>,
+}
+
+impl ConnectError {
+    /// The `message` of the client's error.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            data: None,
+        }
+    }
+
+    /// The `data` of the client's error, for programs to read.
+    #[must_use]
+    pub fn with_data(mut self, data: impl Into<Value>) -> Self {
+        self.data = Some(data.into());
+        self
+    }
+
+    /// As the payload of a CONNECT_ERROR packet.
+    pub(crate) fn into_value(self) -> Value {
+        let mut fields = vec![("message".to_owned(), self.message.into())];
+        fields.extend(self.data.map(|data| ("data".to_owned(), data)));
+        Value::Map(fields)
+    }
 }

@@ -52,7 +52,7 @@ pub use self::ack::{Ack, AckError};
 pub use self::broadcast::Broadcast;
 pub use self::conn::Handshake;
 pub use self::cors::Cors;
-pub use self::error::EmitError;
+pub use self::error::{ConnectError, EmitError};
 pub use self::extract::{Args, ArgumentError, Data, DisconnectReason, FromCall, State};
 pub use self::handler::{Call, Handler};
 pub use self::http::{NotFound, PeerAddr, SocketIoLayer, SocketIoService};

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use unisono_proto::Value;
 
+use crate::conn::Handshake;
+use crate::error::ConnectError;
 use crate::handler::{Erased, Handler, erase};
 use crate::space::Note;
 
@@ -24,11 +26,21 @@ pub(crate) type NoteHandler = Box<dyn Fn(&Note) + Send + Sync>;
 pub(crate) struct Handlers {
     pub(crate) connect: Option<Box<dyn Erased>>,
     pub(crate) disconnect: Option<Box<dyn Erased>>,
+    admit: Option<Admit>,
     events: HashMap<String, Box<dyn Erased>>,
     any: Option<Box<dyn Erased>>,
 }
 
+type Admit = Box<dyn Fn(&Handshake, &Value) -> Result<(), ConnectError> + Send + Sync>;
+
 impl Handlers {
+    /// Whether a client with this handshake and `auth` may join.
+    pub(crate) fn admit(&self, handshake: &Handshake, auth: &Value) -> Result<(), ConnectError> {
+        self.admit
+            .as_ref()
+            .map_or(Ok(()), |admit| admit(handshake, auth))
+    }
+
     /// The handler for an event. Unknown and numeric names are nobody's, unless there is a catch-all.
     pub(crate) fn event(&self, args: &[Value]) -> Option<&dyn Erased> {
         let name = args.first().and_then(Value::as_str);
@@ -59,6 +71,17 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
             handlers: Handlers::default(),
             on_note: None,
         }
+    }
+
+    /// Decides who may join, from the request that opened the connection and the `auth` object that the client sent. Whoever may not gets
+    /// CONNECT_ERROR and never was in the namespace. Must not wait: look things up before, or in `on_connect`.
+    #[must_use]
+    pub fn admit(
+        mut self,
+        admit: impl Fn(&Handshake, &Value) -> Result<(), ConnectError> + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.admit = Some(Box::new(admit));
+        self
     }
 
     /// Runs when a client has joined, before any of its events is handled.

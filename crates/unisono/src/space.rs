@@ -132,7 +132,7 @@ impl SpaceInner {
         if !self
             .line
             .submit(Delivery { message, from_self }, |delivery| {
-                self.deliver_next(&delivery)
+                self.deliver_next(&delivery);
             })
         {
             self.counters.refuse(Refusal::Bus);

@@ -15,7 +15,7 @@ pub enum Refusal {
     BadMethod,
     /// A request that contradicts its session (HTTP 400, code 3).
     BadRequest,
-    /// Refused by the application (HTTP 403, code 4).
+    /// Refused by the application (CONNECT_ERROR).
     Forbidden,
     /// An Engine.IO version that is not offered (HTTP 400, code 5).
     UnsupportedVersion,

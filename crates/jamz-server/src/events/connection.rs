@@ -19,27 +19,9 @@ struct TestPong {
     your_data: Option<Value>,
 }
 
-/// Marks a socket that was refused and is about to end.
-struct Refused;
-
-/// Whether the socket was refused: nothing it says counts.
-pub(super) fn is_refused(socket: &Socket) -> bool {
-    socket.data::<Refused>().is_some()
-}
-
-/// `hello` is the first event every socket gets, unless it has to show a token and has none.
+/// `hello` is the first event every socket gets.
 pub(super) async fn connect(socket: Socket, State(app): State<App>) {
-    let user = match app.guard().admit(socket.auth()) {
-        Ok(user) => user,
-        Err(error) => {
-            tracing::info!(socket = socket.id(), %error, "socket refused");
-            // What it has sent already may still be read.
-            socket.set_data(Refused);
-            // With a DISCONNECT packet: the client must not come back with the same token.
-            socket.disconnect();
-            return;
-        }
-    };
+    let user = app.guard().admit(socket.auth()).ok().flatten();
     let pod = app.pod_name();
     let (socket_id, verified) = (socket.id(), user.is_some());
     tracing::info!(socket = socket_id, pod, verified, "Socket.IO connection");

@@ -6,7 +6,7 @@ mod connection;
 mod music;
 mod payload;
 
-use unisono::Namespace;
+use unisono::{ConnectError, Namespace};
 
 use crate::app::App;
 
@@ -19,7 +19,12 @@ pub const SESSION_STATE: &str = "music-session-state";
 /// The one namespace, `/`, with all handlers.
 pub fn namespace(app: App) -> Namespace<App> {
     let sessions = app.sessions().clone();
+    let guard = app.guard().clone();
     Namespace::with_state("/", app)
+        .admit(move |_, auth| {
+            let admitted = guard.admit(auth).map(|_| ());
+            admitted.map_err(|error| ConnectError::new(error.to_string()))
+        })
         .on_connect(connection::connect)
         .on("test-ping", connection::test_ping)
         .on("join-music-session", music::join)

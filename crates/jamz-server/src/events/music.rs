@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use unisono::{Data, Socket, State};
 
-use super::connection::{is_refused, send};
+use super::connection::send;
 use super::payload::UserId;
 use super::{CONTROL_CHANGED, SESSION_STATE};
 use crate::app::App;
@@ -83,9 +83,6 @@ struct UserJoined<'a> {
 /// `join-music-session`: the socket enters the room and is shown the state, then hears every
 /// change after it.
 pub(super) async fn join(socket: Socket, State(app): State<App>, Data(payload): Data<Value>) {
-    if is_refused(&socket) {
-        return;
-    }
     let id = SessionId::in_payload(&payload, false);
     let (Ok(Some(id)), Some(user)) = (id, UserId::in_payload(&payload)) else {
         return dropped(&socket, "join-music-session");
@@ -124,9 +121,6 @@ pub(super) async fn take_control(
     State(app): State<App>,
     Data(payload): Data<Value>,
 ) {
-    if is_refused(&socket) {
-        return;
-    }
     let id = SessionId::in_payload(&payload, true);
     let (Ok(id), Some(user)) = (id, UserId::in_payload(&payload)) else {
         return dropped(&socket, "music-take-control");
@@ -158,9 +152,6 @@ pub(super) async fn release_control(
     State(app): State<App>,
     Data(payload): Data<Value>,
 ) {
-    if is_refused(&socket) {
-        return;
-    }
     let id = SessionId::in_payload(&payload, true);
     let (Ok(id), Some(user)) = (id, UserId::in_payload(&payload)) else {
         return dropped(&socket, "music-release-control");

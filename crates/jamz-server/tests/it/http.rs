@@ -24,7 +24,7 @@ async fn ask(address: &str, method: &str, path: &str, headers: &str) -> (u16, St
     (status, head.to_ascii_lowercase(), body.to_owned())
 }
 
-async fn get(address: &str, path: &str) -> (u16, String) {
+pub(crate) async fn get(address: &str, path: &str) -> (u16, String) {
     let (status, _, body) = ask(address, "GET", path, "").await;
     (status, body)
 }

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use jamz_server::clock::now_ms;
 use jamz_server::config::names;
+use jamz_server::http::{LIVEZ, METRICS, READYZ};
 use serde_json::{Value, json};
 use unisono_test::{RedisServer, await_until};
 
+use crate::http::get;
 use crate::support::{TestClient, TestPod, change};
 
 const CHANGED: &str = "music-control-changed";
@@ -47,19 +49,22 @@ impl House {
         }
     }
 
+    /// Waits until every pod has joined, and says so wherever one may look.
     async fn await_links(&self) {
         for pod in &self.pods {
             pod.await_link().await;
+            tells(pod, &["subscribed"]).await;
         }
     }
 
+    /// Waits until every pod knows that it is alone, and says so. Probes stay green.
     async fn await_no_links(&self) {
         for pod in &self.pods {
             pod.await_no_link().await;
+            tells(pod, &["deaf", "down", "connecting"]).await;
         }
     }
 
-    /// One client takes control, and these hear of it.
     async fn take(&mut self, by: usize, user: &str, heard_by: &[usize]) {
         // What happens in the same millisecond on two pods has no order.
         let now = now_ms();
@@ -102,6 +107,30 @@ impl House {
 }
 
 /// Waits until a client has been told, in whichever way, that this user is the DJ.
+/// `/health` and `/metrics` name one of these states, and the probes are green.
+async fn tells(pod: &TestPod, states: &[&str]) {
+    await_until("the pod is ready", AGREED_WITHIN, || {
+        pod.app.health().is_ready()
+    })
+    .await;
+    let (status, health) = get(&pod.url, "/health").await;
+    let health: Value = serde_json::from_str(&health).unwrap();
+    let state = health["adapter"].as_str().unwrap();
+    assert!(status == 200 && states.contains(&state), "{health}");
+    assert_eq!(health["degraded"], state != "subscribed", "{health}");
+    let (_, metrics) = get(&pod.admin, METRICS).await;
+    let gauges = states
+        .iter()
+        .map(|state| format!("unisono_link_state{{state=\"{state}\"}} 1\n"));
+    assert!(
+        gauges.into_iter().any(|gauge| metrics.contains(&gauge)),
+        "{states:?} {metrics}"
+    );
+    for probe in [LIVEZ, READYZ] {
+        assert_eq!(get(&pod.admin, probe).await.0, 200, "{probe}");
+    }
+}
+
 async fn await_dj(client: &mut TestClient, user: &str) {
     loop {
         let (event, payload) = client.any().await;

@@ -32,6 +32,10 @@ pub(super) enum Kind {
 
 /// A connection's life, one stage after the other in the same task. An enum of boxes rather than an async function: what a stage
 /// needed is given back when it ends, and an idle WebSocket holds its session and nothing else.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every connection that lives long is a session: a box would cost it an allocation more"
+)]
 pub(crate) enum Life {
     /// HTTP requests. What comes after them, if anything.
     Http(Pin<Box<dyn Future<Output = Option<Life>> + Send>>),

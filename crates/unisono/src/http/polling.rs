@@ -110,7 +110,7 @@ where
                 conn.with(|mail| {
                     mail.polling
                         .iter_mut()
-                        .for_each(|polling| polling.posting = false)
+                        .for_each(|polling| polling.posting = false);
                 });
             }
             return answer::empty(status);

@@ -10,6 +10,7 @@ use unisono_proto::ws::{CloseCode, Event};
 
 use super::{Phase, Session, Wire};
 use crate::conn::Leave;
+use crate::error::ConnectError;
 use crate::outgoing::Outgoing;
 use crate::socket::Socket;
 use crate::stats::Refusal;
@@ -96,18 +97,26 @@ impl Session {
     }
 
     fn connect(&mut self, nsp: String, auth: Option<Value>) {
-        if let Some(space) = self.server.space(&nsp) {
-            if let Some(member) = self.machine.accept(&nsp) {
-                let socket = Socket::attach(space, &self.conn, auth.unwrap_or(Value::Null));
-                self.slots.join(member, socket);
-            }
-            return;
-        }
-        self.server.counters.refuse(Refusal::Namespace);
+        let auth = auth.unwrap_or(Value::Null);
+        let refused = match self.server.space(&nsp) {
+            None => (Refusal::Namespace, ConnectError::new("Invalid namespace")),
+            Some(space) => match space.handlers.admit(&self.conn.handshake, &auth) {
+                Err(error) => (Refusal::Forbidden, error),
+                Ok(()) => {
+                    if let Some(member) = self.machine.accept(&nsp) {
+                        let socket = Socket::attach(space, &self.conn, auth);
+                        self.slots.join(member, socket);
+                    }
+                    return;
+                }
+            },
+        };
+        let (refusal, error) = refused;
+        self.server.counters.refuse(refusal);
         if let Some(member) = self.machine.find(&nsp) {
             self.machine.leave(member);
         }
-        let data = Value::Map(vec![("message".into(), "Invalid namespace".into())]);
+        let data = error.into_value();
         if let Ok(packet) = Outgoing::packet(&Packet::ConnectError { nsp, data }) {
             self.conn.push(packet);
         }

@@ -191,7 +191,7 @@ async fn a_handler_that_panics_or_gets_the_wrong_arguments_costs_its_event_only(
     assert_eq!(socket.text().await, "42[\"message-back\",1]");
     assert_eq!(server.refused("panic"), 1);
     let strict = Namespace::new("/").on("n", async |socket: Socket, Data(n): Data<u8>| {
-        socket.emit("n", &n).unwrap()
+        socket.emit("n", &n).unwrap();
     });
     let server = TestServer::serve(Io::builder().namespace(strict).build()).await;
     let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
@@ -221,7 +221,7 @@ async fn the_disconnect_handler_runs_once_with_nodes_reason() {
         )
         .on("kick", async |socket: Socket| socket.disconnect())
         .on("kick-all", async |socket: Socket| {
-            socket.disconnect_and_close()
+            socket.disconnect_and_close();
         });
     let server = TestServer::serve(Io::builder().namespace(namespace).build()).await;
     for (input, expected) in [
@@ -318,4 +318,30 @@ async fn a_catch_all_gets_what_nobody_handles() {
     socket.send("42[3,4]").await;
     assert_eq!(socket.text().await, "42[\"caught\",[2]]");
     assert_eq!(socket.text().await, "42[\"caught\",[4]]");
+}
+
+#[tokio::test]
+async fn whoever_is_not_admitted_gets_connect_error_with_data_and_may_try_again() {
+    let admit = |_: &unisono::Handshake, auth: &Value| match auth.get("token") {
+        Some(_) => Ok(()),
+        None => Err(unisono::ConnectError::new("no token").with_data("send one")),
+    };
+    let namespace = Namespace::new("/")
+        .admit(admit)
+        .on_connect(async |s: Socket| {
+            s.emit("hello", &()).unwrap();
+        });
+    let server = TestServer::serve(Io::builder().namespace(namespace).build()).await;
+    let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
+    socket.text().await;
+    socket.send("40").await;
+    assert_eq!(
+        socket.text().await,
+        "44{\"message\":\"no token\",\"data\":\"send one\"}"
+    );
+    server.io.of("/").unwrap().emit("secret", &()).unwrap();
+    socket.send("40{\"token\":1}").await;
+    assert!(socket.text().await.starts_with("40{\"sid\""));
+    assert_eq!(socket.text().await, "42[\"hello\"]");
+    assert_eq!(server.refused("forbidden"), 1);
 }

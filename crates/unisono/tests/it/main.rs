@@ -1,5 +1,10 @@
 //! What the library does, seen from outside: real sockets, stock clients, a real Redis.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, a panic is how a failure is told"
+)]
+
 mod drain;
 mod events;
 mod http;

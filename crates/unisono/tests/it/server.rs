@@ -85,7 +85,7 @@ pub(crate) fn namespace(name: &str) -> Namespace {
             socket.emit("message-back", &Spread(args)).unwrap();
         })
         .on("message-with-ack", async |Args(args): Args, ack: Ack| {
-            ack.send(&Spread(args)).unwrap()
+            ack.send(&Spread(args)).unwrap();
         })
         .on(
             "join",
