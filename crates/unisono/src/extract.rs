@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use serde::de::DeserializeOwned;
 use unisono_proto::Value;
 use unisono_proto::connection::CloseReason;
-use unisono_proto::value::{ValueError, from_value};
+use unisono_proto::value::{ValueError, from_args};
 
 use crate::ack::Ack;
 use crate::handler::Call;
@@ -25,8 +25,8 @@ pub trait FromCall<S>: Sized {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArgumentError {
-    /// The first argument cannot be read as the handler's type.
-    #[error("the first argument is not what the handler expects: {0}")]
+    /// The arguments cannot be read as the handler's type.
+    #[error("the arguments are not what the handler expects: {0}")]
     Data(#[from] ValueError),
     /// An argument that only a disconnect handler can have.
     #[error("only a disconnect handler may take a DisconnectReason")]
@@ -39,7 +39,8 @@ impl From<Infallible> for ArgumentError {
     }
 }
 
-/// The event's first argument, read as `T`. A missing argument reads as null, so `Data<Option<T>>` takes an event with or without.
+/// The event's arguments, read as `T`: a tuple takes one argument for each element, anything else the first argument. A missing argument
+/// reads as null, so `Data<Option<T>>` takes an event with or without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Data<T>(pub T);
 
@@ -74,7 +75,7 @@ impl<S: Clone> FromCall<S> for State<S> {
 
 impl<S, T: DeserializeOwned> FromCall<S> for Data<T> {
     fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
-        Ok(Self(from_value(call.take_argument(0))?))
+        Ok(Self(from_args(call.take_arguments())?))
     }
 }
 

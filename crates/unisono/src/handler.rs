@@ -58,13 +58,6 @@ impl<'a> Call<'a> {
         self.args.first().and_then(Value::as_str)
     }
 
-    /// Takes argument `index` out, counted from 0 behind the event's name; `Null` when the client sent fewer.
-    pub fn take_argument(&mut self, index: usize) -> Value {
-        self.args
-            .get_mut(index + 1)
-            .map_or(Value::Null, |value| std::mem::replace(value, Value::Null))
-    }
-
     /// Takes all arguments out, without the event's name.
     pub fn take_arguments(&mut self) -> Vec<Value> {
         if self.args.is_empty() {

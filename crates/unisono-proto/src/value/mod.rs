@@ -4,6 +4,7 @@
 //! between nodes. [`to_value`], [`to_args`] and [`from_value`] convert it from and to any serde type; [`from_json`]
 //! and [`write_json`] are its Socket.IO spelling, in which byte strings are placeholders for attachments.
 
+mod args;
 mod de;
 mod parse;
 mod ser;
@@ -12,6 +13,7 @@ mod write;
 
 use bytes::Bytes;
 
+pub use self::args::from_args;
 pub use self::de::from_value;
 pub use self::parse::{JsonError, from_json};
 pub(crate) use self::parse::{fill_placeholders, parse_with_placeholders};

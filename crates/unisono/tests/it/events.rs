@@ -345,3 +345,24 @@ async fn whoever_is_not_admitted_gets_connect_error_with_data_and_may_try_again(
     assert_eq!(socket.text().await, "42[\"hello\"]");
     assert_eq!(server.refused("forbidden"), 1);
 }
+
+#[tokio::test]
+async fn a_tuple_takes_several_arguments() {
+    let add = async |Data((a, b, c)): Data<(i64, i64, Option<i64>)>, ack: unisono::Ack| {
+        ack.send(&(a + b, c)).unwrap();
+    };
+    let server = TestServer::serve(
+        Io::builder()
+            .namespace(Namespace::new("/").on("add", add))
+            .build(),
+    )
+    .await;
+    let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
+    socket.text().await;
+    socket.send("40").await;
+    socket.text().await;
+    socket.send("421[\"add\",1,2]").await;
+    assert_eq!(socket.text().await, "431[3,null]");
+    socket.send("422[\"add\",1,2,3,4]").await;
+    assert_eq!(socket.text().await, "432[3,3]");
+}
