@@ -11,7 +11,7 @@
 //!
 //! Every node listens with one pattern, `P#N#*`. The room in the channel name is a hint only: `rooms` decides.
 //!
-//! Where Node.js would crash, broadcast to everybody or send garbage, [`decode`] refuses (see [`DecodeError`]). The sequence number is
+//! Where Node.js would crash, broadcast to everybody or send garbage, [`decode()`] refuses (see [`DecodeError`]). The sequence number is
 //! always the last thing in a message of ours and the uid always the first, so that both can be read without decoding it.
 
 mod channel;

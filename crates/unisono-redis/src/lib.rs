@@ -1,11 +1,11 @@
 //! The link to Redis: a [`Broker`](unisono_cluster::Broker) that heals itself, and a [`Commander`] for scripts.
 //!
-//! [`RedisBroker::start`] returns at once and works without Redis; it joins when Redis appears and again after every outage. Three
+//! [`RedisBroker::start`] returns at once and works without Redis; it joins when Redis appears and again after every outage. Two
 //! connections, opened and given up together:
 //!
 //! ```text
-//! subscriber   reads only; every message goes straight from the socket to the inbox, nothing is queued between
-//! publisher    sends what the bounded buffer holds, in order, in pipelines
+//! bus          publishes what the bounded buffer holds, in order, in pipelines; and every message goes straight from its
+//!              socket to the inbox, nothing is queued between
 //! commander    scripts and commands with a deadline, never behind publishes
 //! ```
 //!
