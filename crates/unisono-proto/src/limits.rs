@@ -9,6 +9,10 @@ pub const MAX_PAYLOAD: usize = 1_000_000;
 /// with more must never be sent either.
 pub const MAX_ATTACHMENTS: usize = 10;
 
+/// Attachments of one packet may together be this many times as large as a single message: Node bounds only each, so ten of the largest
+/// would be held for as long as the last is missing.
+pub const MAX_PENDING_PAYLOADS: usize = 4;
+
 /// Deepest nesting of arrays and maps in one value. Human-made payloads stay below ten; at 64 a recursive reader
 /// or writer uses a few KiB of stack.
 pub const MAX_JSON_DEPTH: usize = 64;

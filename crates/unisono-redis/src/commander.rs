@@ -140,6 +140,8 @@ impl Commander {
             Some(Ok(value)) => return Ok(value),
             Some(Err(error)) => error,
             None => {
+                // A connection of its own, with nothing to probe it: its silence is all there is to notice.
+                self.link.lost(generation, None);
                 return Err(CommandError {
                     kind: CommandErrorKind::Timeout,
                     source: None,
@@ -147,6 +149,7 @@ impl Commander {
             }
         };
         let kind = if error.is_timeout() {
+            self.link.lost(generation, Some(&error));
             CommandErrorKind::Timeout
         } else if error.is_unrecoverable_error() {
             self.link.lost(generation, Some(&error));

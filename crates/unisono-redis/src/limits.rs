@@ -20,6 +20,9 @@ pub(crate) const PROBE_DEADLINE_MS: u64 = 1_000;
 /// When the link's own timer fires later than this, this process was held up and not Redis: the probe gets its time once more.
 pub(crate) const LATE_TIMER_MS: u64 = 300;
 
+/// Age of a link before a missing echo can be its fault: the deadline of an echo, and the time in which somebody looks for overdue ones.
+pub(crate) const SUSPECT_AFTER_MS: u64 = unisono_cluster::limits::ECHO_DEADLINE_MS + 300;
+
 /// First pause before connecting again. Short, because most interruptions are a restart that is over already.
 pub(crate) const BACKOFF_FIRST_MS: u64 = 50;
 

@@ -47,6 +47,7 @@ async fn send(
             .arg(&message.payload[..]);
     }
     let counters = &link.counters;
+    let sent_ms = link.now_ms();
     let replies = tokio::select! {
         replies = current.publisher.send_packed_commands(&pipeline, 0, batch.len()) => replies,
         _ = connections.changed() => {
@@ -79,11 +80,11 @@ async fn send(
             counters
                 .unconfirmed
                 .fetch_add(batch.len() as u64, Ordering::Relaxed);
-            if error.is_timeout() {
-                link.suspect();
-            } else {
-                link.lost(current.generation, Some(&error));
+            if error.is_timeout() && link.gate.heard_ms() > sent_ms {
+                // The confirmation stands behind messages that this node has not got through yet: it is busy, not deaf.
+                return;
             }
+            link.lost(current.generation, Some(&error));
             // Not on this connection again: the next batch would overtake or follow an unknown.
             let _ = connections.changed().await;
         }

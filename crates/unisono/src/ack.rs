@@ -1,7 +1,7 @@
 //! Acknowledgements, both ways.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -65,7 +65,17 @@ pub enum AckError {
 /// The answers that one socket owes. Costs nothing until the first is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct PendingAcks {
-    inner: Mutex<Option<Box<Pending>>>,
+    /// A std mutex: held for one look-up, never across an await.
+    inner: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Unused,
+    Used(Box<Pending>),
+    /// The socket is gone: nothing is expected any more.
+    Closed,
 }
 
 #[derive(Debug, Default)]
@@ -75,14 +85,18 @@ struct Pending {
 }
 
 impl PendingAcks {
-    /// A std mutex: held for one look-up, never across an await.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Box<Pending>>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn expect(&self) -> Result<(u64, oneshot::Receiver<Vec<Value>>), AckError> {
-        let mut guard = self.lock();
-        let pending = guard.get_or_insert_default();
+    fn expect(&self) -> Result<(u64, oneshot::Receiver<Vec<Value>>), AckError> {
+        let mut state = self.lock();
+        if matches!(*state, State::Unused) {
+            *state = State::Used(Box::default());
+        }
+        let State::Used(pending) = &mut *state else {
+            return Err(AckError::Disconnected);
+        };
         if pending.waiting.len() >= MAX_PENDING {
             return Err(AckError::TooMany);
         }
@@ -93,46 +107,57 @@ impl PendingAcks {
         Ok((id, receiver))
     }
 
+    /// Takes the answer's place out, if somebody still waits for it.
+    fn take(&self, id: u64) -> Option<oneshot::Sender<Vec<Value>>> {
+        match &mut *self.lock() {
+            State::Used(pending) => pending.waiting.remove(&id),
+            State::Unused | State::Closed => None,
+        }
+    }
+
     /// Answers nobody asked for, or asked for too long ago, are ignored.
     pub(crate) fn resolve(&self, id: u64, args: Vec<Value>) {
-        let sender = self
-            .lock()
-            .as_mut()
-            .and_then(|pending| pending.waiting.remove(&id));
-        if let Some(sender) = sender {
+        if let Some(sender) = self.take(id) {
             // The asker may have gone in between.
             let _ = sender.send(args);
         }
     }
 
-    pub(crate) fn forget(&self, id: u64) {
-        if let Some(pending) = self.lock().as_mut() {
-            pending.waiting.remove(&id);
-        }
-    }
-
-    pub(crate) fn fail_all(&self) {
-        *self.lock() = None;
+    /// The socket is gone: whoever waits hears so, and so does whoever asks from now on.
+    pub(crate) fn close(&self) {
+        *self.lock() = State::Closed;
     }
 }
 
-/// Waits for an answer; the entry is gone afterwards however the wait ends, also when the caller drops this future.
-pub(crate) async fn wait(
-    socket: Arc<crate::socket::SocketInner>,
-    id: u64,
+/// An answer that is waited for. Its place is free again when this is dropped, however the wait ends and also if it never begins.
+pub(crate) struct Waiting {
+    socket: Socket,
+    pub(crate) id: u64,
     receiver: oneshot::Receiver<Vec<Value>>,
-    timeout: Duration,
-) -> Result<Vec<Value>, AckError> {
-    struct Forget(Arc<crate::socket::SocketInner>, u64);
-    impl Drop for Forget {
-        fn drop(&mut self) {
-            self.0.acks.forget(self.1);
+}
+
+impl Waiting {
+    pub(crate) fn new(socket: &Socket) -> Result<Self, AckError> {
+        let (id, receiver) = socket.0.acks.expect()?;
+        let socket = socket.clone();
+        Ok(Self {
+            socket,
+            id,
+            receiver,
+        })
+    }
+
+    pub(crate) async fn answer(mut self, timeout: Duration) -> Result<Vec<Value>, AckError> {
+        match tokio::time::timeout(timeout, &mut self.receiver).await {
+            Ok(Ok(args)) => Ok(args),
+            Ok(Err(_)) => Err(AckError::Disconnected),
+            Err(_) => Err(AckError::Timeout),
         }
     }
-    let _forget = Forget(socket, id);
-    match tokio::time::timeout(timeout, receiver).await {
-        Ok(Ok(args)) => Ok(args),
-        Ok(Err(_)) => Err(AckError::Disconnected),
-        Err(_) => Err(AckError::Timeout),
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.socket.0.acks.take(self.id);
     }
 }

@@ -4,7 +4,7 @@ use unisono_proto::Value;
 use unisono_proto::socket::EncodeError;
 use unisono_proto::value::ValueError;
 
-/// An event that could not be emitted. Nothing was sent.
+/// An event that could not be emitted. Nobody got it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
@@ -23,9 +23,6 @@ pub enum EmitError {
     /// The payload of a prepared broadcast is not a map, so it has no place for its revision.
     #[error("a prepared broadcast needs a struct or a map as its payload")]
     NotAMap,
-    /// The socket is gone.
-    #[error("the socket is disconnected")]
-    Disconnected,
 }
 
 /// Why a client is not let into a namespace: what its `connect_error` handler gets.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use unisono_cluster::{Broker, LinkState, LinkStats, Node, NodeStats};
 use unisono_proto::connection::{self, CloseReason};
 use unisono_proto::engine::Transport;
-use unisono_proto::limits::MAX_PAYLOAD;
+use unisono_proto::limits::{MAX_PAYLOAD, MAX_PENDING_PAYLOADS};
 
 use crate::conn::QueueLimits;
 use crate::cors::Cors;
@@ -26,6 +26,9 @@ const HOUSEKEEPING: Duration = Duration::from_millis(100);
 /// Connections closed per second while draining: stock clients come back within a second and a half, all at once if they were
 /// closed at once; 300 handshakes a second are a few percent of one core of the neighbour that gets them.
 const DRAIN_PER_SECOND: f64 = 300.0;
+
+/// How often a drain looks for sessions that were being opened when it began.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
 /// A Socket.IO server. Cheap to clone.
 #[derive(Clone)]
@@ -143,11 +146,12 @@ impl Io {
         }
         loop {
             let empty = self.server.empty.notified();
-            if self.server.session_count() == 0 {
+            if self.server.tasks.load(Relaxed) == 0 {
                 return true;
             }
-            if tokio::time::timeout_at(end, empty).await.is_err() {
-                return self.server.session_count() == 0;
+            let look_again = (Instant::now() + DRAIN_LOOK).min(end);
+            if tokio::time::timeout_at(look_again, empty).await.is_err() && look_again == end {
+                return self.server.tasks.load(Relaxed) == 0;
             }
             // Sessions that were being opened when the drain began.
             for conn in self.server.all_sessions() {
@@ -160,7 +164,10 @@ impl Io {
 impl IoBuilder {
     /// The path under which clients connect. Default `/socket.io/`.
     pub fn path(mut self, path: &str) -> Self {
-        self.config.path = format!("/{}/", path.trim_matches('/'));
+        self.config.path = match path.trim_matches('/') {
+            "" => "/".to_owned(),
+            path => format!("/{path}/"),
+        };
         self
     }
 
@@ -185,6 +192,7 @@ impl IoBuilder {
     /// Largest message from a client in bytes, on either transport. Default 1,000,000.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.config.connection.max_payload = bytes;
+        self.config.connection.max_pending = MAX_PENDING_PAYLOADS * bytes;
         // A message of that size must fit the queue of whoever it is passed on to, and leave room for what waits beside it.
         self.config.queue.bytes = self
             .config

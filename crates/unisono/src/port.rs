@@ -33,8 +33,14 @@ struct Talk {
 struct Outbound {
     channel: String,
     payload: Bytes,
-    /// The message's number if its echo is awaited.
-    awaited: Option<u64>,
+    /// Number and content of an ordered message, whose echo is awaited.
+    ordered: Option<(u64, Broadcast)>,
+}
+
+/// A message that the broker does not take.
+pub(crate) struct Refused {
+    /// To be delivered on this node, which waits for it in vain.
+    pub(crate) ordered: Option<Broadcast>,
 }
 
 impl Port {
@@ -74,32 +80,33 @@ impl Port {
     }
 
     /// Publishes a broadcast that this node delivers by itself.
-    pub(crate) fn publish(&self, mut broadcast: Broadcast) -> Result<(), EncodeError> {
+    pub(crate) fn publish(
+        &self,
+        broadcast: &mut Broadcast,
+        refused: impl Fn(Refused),
+    ) -> Result<(), EncodeError> {
         let mut talk = self.talk();
-        let (channel, payload) = talk.node.number(&mut broadcast)?;
+        let (channel, payload) = talk.node.number(broadcast)?;
         self.send(
             talk,
             Outbound {
                 channel,
                 payload,
-                awaited: None,
+                ordered: None,
             },
-            |_| {},
+            refused,
         );
         Ok(())
     }
 
-    /// Publishes an ordered broadcast. `undone` gets it back if the broker does not take it: deliver it here.
+    /// Publishes an ordered broadcast, to be delivered when it comes back.
     pub(crate) fn publish_ordered(
         &self,
         mut broadcast: Broadcast,
-        undone: impl Fn(Broadcast),
+        refused: impl Fn(Refused),
     ) -> Result<(), EncodeError> {
         let mut talk = self.talk();
-        broadcast.extension = Some(Extension {
-            ordered: true,
-            ..broadcast.extension.unwrap_or_default()
-        });
+        broadcast.extension.get_or_insert_default().ordered = true;
         let (channel, payload) = talk.node.number(&mut broadcast)?;
         let seq = broadcast.extension.as_ref().map_or(0, |e| e.seq);
         let awaited = Awaited::Broadcast(broadcast.clone());
@@ -110,11 +117,13 @@ impl Port {
                 Outbound {
                     channel,
                     payload,
-                    awaited: None,
+                    ordered: None,
                 },
-                |_| {},
+                &refused,
             );
-            undone(broadcast);
+            refused(Refused {
+                ordered: Some(broadcast),
+            });
             return Ok(());
         }
         talk.published.insert(seq, Instant::now());
@@ -123,36 +132,40 @@ impl Port {
             Outbound {
                 channel,
                 payload,
-                awaited: Some(seq),
+                ordered: Some((seq, broadcast)),
             },
-            |_| undone(broadcast.clone()),
+            refused,
         );
         Ok(())
     }
 
-    /// Puts the message in line while its number is still the last, then lets go and publishes.
-    fn send(&self, talk: MutexGuard<'_, Talk>, outbound: Outbound, undone: impl Fn(u64)) {
+    /// Puts the message in line while its number is still the last, then lets go and publishes. Whoever is inside publishes the messages
+    /// of all, so each message carries what is to be done should the broker refuse it.
+    fn send(&self, talk: MutexGuard<'_, Talk>, outbound: Outbound, refused: impl Fn(Refused)) {
         let mut guard = Some(talk);
-        let taken = self.outbox.submit_under(
+        let left = self.outbox.submit_under(
             outbound,
             || drop(guard.take()),
-            |message: Outbound| {
-                let refused = self
+            |message| {
+                if self
                     .broker
                     .publish(&message.channel, message.payload)
-                    .is_err();
-                if refused
-                    && let Some(seq) = message.awaited
-                    && self.cancel(seq)
+                    .is_err()
                 {
-                    undone(seq);
+                    refused(self.undo(message.ordered));
                 }
             },
         );
-        debug_assert!(
-            taken,
-            "publishing never waits long enough for the line to fill"
-        );
+        if let Err(message) = left {
+            refused(self.undo(message.ordered));
+        }
+    }
+
+    fn undo(&self, ordered: Option<(u64, Broadcast)>) -> Refused {
+        let ordered = ordered
+            .filter(|(seq, _)| self.cancel(*seq))
+            .map(|(_, broadcast)| broadcast);
+        Refused { ordered }
     }
 
     /// A number and an encoding for a commit script.

@@ -145,10 +145,11 @@ impl Expectation {
         }
     }
 
-    /// The commit did not happen.
-    pub fn cancel(self) {
-        if let (Some(port), Some(seq)) = (&self.prepared.space.0.port, self.seq) {
-            port.cancel(seq);
+    /// The commit did not happen, or nobody knows. `false`: its message has come back already, so it did happen.
+    pub fn cancel(self) -> bool {
+        match (&self.prepared.space.0.port, self.seq) {
+            (Some(port), Some(seq)) => port.cancel(seq),
+            _ => true,
         }
     }
 }

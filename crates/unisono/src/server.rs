@@ -1,7 +1,7 @@
 //! What all connections of one [`Io`](crate::Io) share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,7 +41,9 @@ pub(crate) struct Server {
     /// The one PING that every connection sends.
     pub(crate) ping: Arc<Outgoing>,
     pub(crate) draining: AtomicBool,
-    /// Told when the last session has gone.
+    /// Sessions whose task still runs: beyond the open ones, those whose handlers have not finished.
+    pub(crate) tasks: AtomicUsize,
+    /// Told when the last of them has ended.
     pub(crate) empty: Notify,
     pub(crate) broker: Option<Arc<dyn Broker>>,
 }
@@ -62,6 +64,7 @@ impl Server {
             epoch,
             ping: Outgoing::control(&engine::Packet::Ping("".into())),
             draining: AtomicBool::new(false),
+            tasks: AtomicUsize::new(0),
             empty: Notify::new(),
             broker,
         }
@@ -104,12 +107,8 @@ impl Server {
         if sessions.capacity() > 1024 && sessions.len() < sessions.capacity() / 8 {
             sessions.shrink_to_fit();
         }
-        let empty = sessions.is_empty();
         drop(sessions);
         drop(gone);
-        if empty {
-            self.empty.notify_waiters();
-        }
     }
 
     pub(crate) fn session_count(&self) -> usize {

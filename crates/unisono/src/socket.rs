@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use unisono_proto::engine::Sid;
 use unisono_proto::socket::{self, Packet};
 use unisono_proto::value::to_args;
 
-use crate::ack::{AckError, PendingAcks, wait};
+use crate::ack::{AckError, PendingAcks, Waiting};
 use crate::broadcast::Broadcast;
 use crate::conn::{Conn, Handshake, Leave};
 use crate::error::EmitError;
@@ -34,6 +34,8 @@ pub(crate) struct SocketInner {
     auth: Value,
     pub(crate) acks: PendingAcks,
     data: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    /// Left its namespace. The connection may go on, with another socket in the same namespace.
+    gone: AtomicBool,
 }
 
 impl std::fmt::Debug for Socket {
@@ -56,6 +58,7 @@ impl Socket {
             auth,
             acks: PendingAcks::default(),
             data: Mutex::new(None),
+            gone: AtomicBool::new(false),
         });
         let socket = Self(inner);
         let data = Value::Map(vec![("sid".into(), socket.id().into())]);
@@ -74,10 +77,11 @@ impl Socket {
 
     /// Takes the client out of all rooms. Called once, by the task that owns the connection.
     pub(crate) fn detach(&self, reason: CloseReason) {
+        self.0.gone.store(true, Relaxed);
         if let Some(&slot) = self.0.slot.get() {
             self.0.space.exit(slot);
         }
-        self.0.acks.fail_all();
+        self.0.acks.close();
         self.0.space.counters.sockets.fetch_sub(1, Relaxed);
         self.0.space.counters.disconnected(reason);
     }
@@ -165,7 +169,8 @@ impl Socket {
         self.send(event, None, data, Kind::Volatile)
     }
 
-    /// Sends an event and waits for the client's answer. May be awaited in a handler of the same socket.
+    /// Sends an event and waits for the client's answer. May be awaited in a handler of the same socket, as long as the client does not
+    /// send more than 64 events before its answer: those wait for this handler, and then nothing more is read.
     ///
     /// # Errors
     /// No answer within `timeout`, the client has gone, or the event cannot be written.
@@ -175,20 +180,11 @@ impl Socket {
         data: &T,
         timeout: Duration,
     ) -> impl Future<Output = Result<Vec<Value>, AckError>> + Send + 'static {
-        let sent = self.0.acks.expect().and_then(|(id, receiver)| {
-            match self.send(event, Some(id), data, Kind::Reliable) {
-                Ok(()) => Ok((id, receiver)),
-                Err(error) => {
-                    self.0.acks.forget(id);
-                    Err(error.into())
-                }
-            }
+        let sent = Waiting::new(self).and_then(|waiting| {
+            self.send(event, Some(waiting.id), data, Kind::Reliable)?;
+            Ok(waiting)
         });
-        let inner = self.0.clone();
-        async move {
-            let (id, receiver) = sent?;
-            wait(inner, id, receiver, timeout).await
-        }
+        async move { sent?.answer(timeout).await }
     }
 
     /// A broadcast to the members of `room` on all nodes, but not to this socket.
@@ -253,7 +249,14 @@ impl Socket {
         Ok(())
     }
 
+    fn is_gone(&self) -> bool {
+        self.0.gone.load(Relaxed)
+    }
+
     pub(crate) fn send_ack(&self, id: u64, args: Vec<Value>) -> Result<(), EmitError> {
+        if self.is_gone() {
+            return Ok(());
+        }
         let packet = Packet::Ack {
             nsp: self.0.space.name.to_string(),
             id,

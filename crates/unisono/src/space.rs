@@ -13,7 +13,7 @@ use crate::conn::Conn;
 use crate::error::EmitError;
 use crate::namespace::{Handlers, NoteHandler, Parts};
 use crate::outgoing::{Kind, Outgoing};
-use crate::port::Port;
+use crate::port::{Port, Refused};
 use crate::prepared::Prepared;
 use crate::socket::{Socket, SocketInner};
 use crate::stats::{Counters, Refusal};
@@ -110,36 +110,45 @@ impl SpaceInner {
         self.rooms().rooms_of(slot).map(str::to_owned).collect()
     }
 
-    /// Sends a message to its members on this node.
-    pub(crate) fn deliver(&self, message: &Message) -> Result<(), EmitError> {
+    /// A message as its members here get it.
+    fn encode(&self, message: &Message) -> Result<Arc<Outgoing>, EmitError> {
         let kind = if message.flags.volatile {
             Kind::Volatile
         } else {
             Kind::Reliable
         };
-        let outgoing = Outgoing::event(&self.name, None, &message.args, kind)?;
+        Ok(Outgoing::event(&self.name, None, &message.args, kind)?)
+    }
+
+    /// Sends it to the members here.
+    fn fan_out(&self, message: &Message, outgoing: &Arc<Outgoing>) {
         let mut sent = 0;
         self.rooms()
             .select(&message.rooms, &message.except, |resident| {
                 sent += u64::from(resident.conn.push(outgoing.clone()));
             });
         self.counters.events_sent.fetch_add(sent, Relaxed);
-        Ok(())
     }
 
     /// Delivers a message in the node's one order.
     pub(crate) fn deliver_in_order(&self, message: Message, from_self: bool) {
-        if !self
+        let delivery = Delivery { message, from_self };
+        let left = self
             .line
-            .submit(Delivery { message, from_self }, |delivery| {
-                self.deliver_next(&delivery);
-            })
-        {
-            self.counters.refuse(Refusal::Bus);
+            .submit(delivery, |delivery| self.deliver_next(&delivery));
+        if left.is_err() {
+            self.counters.refuse(Refusal::Congestion);
             tracing::error!(
                 nsp = &*self.name,
                 "deliveries pile up; a message is lost on this node"
             );
+        }
+    }
+
+    /// The broker has not taken a message. Its own statistics say why.
+    fn refused(&self, refused: Refused) {
+        if let Some(message) = refused.ordered {
+            self.deliver_in_order(message, true);
         }
     }
 
@@ -154,9 +163,10 @@ impl SpaceInner {
                 from_self: delivery.from_self,
             });
         }
-        if self.deliver(&delivery.message).is_err() {
+        match self.encode(&delivery.message) {
+            Ok(outgoing) => self.fan_out(&delivery.message, &outgoing),
             // Somebody else's message, such as one with too many attachments.
-            self.counters.refuse(Refusal::Bus);
+            Err(_) => self.counters.refuse(Refusal::Bus),
         }
     }
 
@@ -189,35 +199,40 @@ impl SpaceInner {
         }
     }
 
-    /// Sends a message local first: to the members here at once, to the other nodes by the bus.
-    pub(crate) fn emit(&self, message: Message) -> Result<(), EmitError> {
-        self.deliver(&message)?;
-        match &self.port {
-            Some(port) if !message.flags.local => port
-                .publish(message)
-                .map_err(|e| EmitError::Cluster(e.to_string())),
-            _ => Ok(()),
+    /// Sends a message local first: to the members here at once, to the other nodes by the bus. Publishing comes first because it can
+    /// fail before anybody has got anything; it never waits.
+    pub(crate) fn emit(&self, mut message: Message) -> Result<(), EmitError> {
+        let outgoing = self.encode(&message)?;
+        if let Some(port) = self.port.as_ref().filter(|_| !message.flags.local) {
+            let published = port.publish(&mut message, |refused| self.refused(refused));
+            published.map_err(|e| EmitError::Cluster(e.to_string()))?;
         }
+        self.fan_out(&message, &outgoing);
+        Ok(())
     }
 
     /// Sends a message in everybody's one order: here too it is delivered when it comes back from the bus.
     pub(crate) fn emit_ordered(&self, mut message: Message) -> Result<(), EmitError> {
         // Refused here rather than on the way back.
-        Outgoing::event(&self.name, None, &message.args, Kind::Reliable)?;
-        let cluster = |e: unisono_cluster::EncodeError| EmitError::Cluster(e.to_string());
-        match &self.port {
-            Some(port) if !message.flags.local && port.state().is_up() => port
-                .publish_ordered(message, |message| self.deliver_in_order(message, true))
-                .map_err(cluster),
-            port => {
-                message.extension.get_or_insert_default().ordered = true;
-                self.deliver_in_order(message.clone(), true);
-                match port {
-                    Some(port) if !message.flags.local => port.publish(message).map_err(cluster),
-                    _ => Ok(()),
+        self.encode(&message)?;
+        message.extension.get_or_insert_default().ordered = true;
+        let refused = |refused| self.refused(refused);
+        let published = match self.port.as_ref().filter(|_| !message.flags.local) {
+            Some(port) if port.state().is_up() => port.publish_ordered(message, refused),
+            Some(port) => {
+                // Kept for the others, should the link come back soon.
+                let published = port.publish(&mut message, refused);
+                if published.is_ok() {
+                    self.deliver_in_order(message, true);
                 }
+                published
             }
-        }
+            None => {
+                self.deliver_in_order(message, true);
+                Ok(())
+            }
+        };
+        published.map_err(|e| EmitError::Cluster(e.to_string()))
     }
 }
 

@@ -45,13 +45,15 @@ pub enum Refusal {
     Arguments,
     /// A handler that panicked.
     Panic,
-    /// A message from another node that cannot be decoded.
+    /// A message from another node that cannot be decoded or delivered.
     Bus,
+    /// A message lost because deliveries pile up on this node.
+    Congestion,
 }
 
 impl Refusal {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::UnknownTransport,
         Self::UnknownSid,
         Self::BadMethod,
@@ -72,6 +74,7 @@ impl Refusal {
         Self::Arguments,
         Self::Panic,
         Self::Bus,
+        Self::Congestion,
     ];
 
     /// The label value for metrics.
@@ -97,6 +100,7 @@ impl Refusal {
             Self::Arguments => "arguments",
             Self::Panic => "panic",
             Self::Bus => "bus",
+            Self::Congestion => "congestion",
         }
     }
 }
@@ -122,7 +126,7 @@ pub(crate) struct Counters {
     disconnects: [AtomicU64; CloseReason::ALL.len()],
 }
 
-/// How long messages took from another node's publish to this node's delivery.
+/// How long this node's own ordered broadcasts took from their publish (a commit: from before its script) to their delivery here.
 #[derive(Debug, Default)]
 pub(crate) struct LagHistogram {
     buckets: [AtomicU64; LAG_BUCKETS_US.len() + 1],
@@ -189,7 +193,8 @@ pub struct Stats {
     pub events_sent: u64,
     /// Volatile events dropped because the recipient was not ready.
     pub volatile_dropped: u64,
-    /// Ordered broadcasts whose echo did not come back in time and that were delivered on this node alone.
+    /// Ordered broadcasts whose echo did not come back in time. They were delivered on this node alone, except commits whose outcome was
+    /// never heard of: those are for whoever reads the state again when the link is back.
     pub echoes_missed: u64,
     /// Refusals by reason.
     pub refused: Vec<(&'static str, u64)>,

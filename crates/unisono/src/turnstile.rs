@@ -26,26 +26,35 @@ impl<T> Default for Turnstile<T> {
 }
 
 impl<T> Turnstile<T> {
-    /// Leaves `item`, and works off what waits unless somebody already does. `false` when too much waits.
-    #[must_use]
-    pub(crate) fn submit(&self, item: T, work: impl FnMut(T)) -> bool {
+    /// Leaves `item`, and works off what waits unless somebody already does.
+    ///
+    /// # Errors
+    /// Too much waits; the item comes back.
+    pub(crate) fn submit(&self, item: T, work: impl FnMut(T)) -> Result<(), T> {
         self.submit_under(item, || {}, work)
     }
 
     /// Like [`submit`](Self::submit), with `queued` called when the item has its place in the line and before any work begins.
-    #[must_use]
-    pub(crate) fn submit_under(&self, item: T, queued: impl FnOnce(), work: impl FnMut(T)) -> bool {
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub(crate) fn submit_under(
+        &self,
+        item: T,
+        queued: impl FnOnce(),
+        work: impl FnMut(T),
+    ) -> Result<(), T> {
         let mut waiting = self.waiting();
-        let room = waiting.len() < MAX_WAITING;
-        if room {
+        let back = if waiting.len() < MAX_WAITING {
             waiting.push_back(item);
-        }
+            Ok(())
+        } else {
+            Err(item)
+        };
         drop(waiting);
         queued();
-        if room {
-            self.work_off(work);
-        }
-        room
+        self.work_off(work);
+        back
     }
 
     /// Runs `f` while nobody works, then works off what came meanwhile. Waits for its turn; must not be called from inside.
@@ -96,11 +105,13 @@ mod tests {
         let done = Mutex::new(Vec::new());
         let outer = |n: u32| {
             if n == 1 {
-                assert!(turnstile.submit(2, |_| unreachable!("somebody is inside")));
+                turnstile
+                    .submit(2, |_| unreachable!("somebody is inside"))
+                    .unwrap();
             }
             done.lock().unwrap().push(n);
         };
-        assert!(turnstile.submit(1, outer));
+        turnstile.submit(1, outer).unwrap();
         assert_eq!(*done.lock().unwrap(), [1, 2]);
     }
 
@@ -110,7 +121,7 @@ mod tests {
         let done = Mutex::new(Vec::new());
         turnstile.hold(
             || {
-                assert!(turnstile.submit(1, |_| unreachable!("it is held")));
+                turnstile.submit(1, |_| unreachable!("it is held")).unwrap();
                 assert!(done.lock().unwrap().is_empty());
             },
             |n| done.lock().unwrap().push(n),
@@ -126,11 +137,12 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..10_000 {
-                        assert!(turnstile.submit((), |()| {
+                        let work = |()| {
                             assert_eq!(inside.fetch_add(1, SeqCst), 0);
                             done.fetch_add(1, SeqCst);
                             inside.fetch_sub(1, SeqCst);
-                        }));
+                        };
+                        turnstile.submit((), work).unwrap();
                     }
                 });
             }

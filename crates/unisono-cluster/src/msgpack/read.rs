@@ -12,6 +12,8 @@ use crate::limits::{MAX_ATTACHMENTS, MAX_DEPTH, MAX_VALUES};
 
 /// Extension type of a timestamp.
 const EXT_TIMESTAMP: i8 = -1;
+/// Elements reserved before any has been read: a peer's word for a length costs no more than this at each level.
+const RESERVED: usize = 256;
 
 /// Extension type under which old versions of `notepack` sent `undefined`, dates and array buffers.
 const EXT_LEGACY: i8 = 0;
@@ -134,7 +136,7 @@ impl<'a> Reader<'a> {
             Token::Ext(kind, bytes) => self.ext_value(kind, bytes)?,
             Token::Array(len) => {
                 check_depth(depth)?;
-                let mut items = Vec::with_capacity(len);
+                let mut items = Vec::with_capacity(len.min(RESERVED));
                 for _ in 0..len {
                     items.push(self.value(depth + 1)?);
                 }
@@ -142,7 +144,7 @@ impl<'a> Reader<'a> {
             }
             Token::Map(len) => {
                 check_depth(depth)?;
-                let mut pairs = Vec::with_capacity(len);
+                let mut pairs = Vec::with_capacity(len.min(RESERVED));
                 for _ in 0..len {
                     pairs.push((self.key()?.into_owned(), self.value(depth + 1)?));
                 }

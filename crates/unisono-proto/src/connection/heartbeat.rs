@@ -4,7 +4,7 @@ use super::{CloseReason, Due};
 
 /// The timer of one connection. The next ping is due one interval after the last *pong*; other traffic does not replace a pong.
 #[derive(Debug)]
-pub struct Heartbeat {
+pub(super) struct Heartbeat {
     interval_ms: u32,
     timeout_ms: u32,
     state: State,
@@ -19,7 +19,7 @@ enum State {
 
 impl Heartbeat {
     /// A heartbeat whose first ping is due one interval from `now`. Intervals beyond 49 days are cut to that.
-    pub fn new(interval_ms: u64, timeout_ms: u64, now: u64) -> Self {
+    pub(super) fn new(interval_ms: u64, timeout_ms: u64, now: u64) -> Self {
         let interval_ms = u32::try_from(interval_ms).unwrap_or(u32::MAX);
         let timeout_ms = u32::try_from(timeout_ms).unwrap_or(u32::MAX);
         Self {
@@ -31,7 +31,7 @@ impl Heartbeat {
     }
 
     /// The client answered. A pong that nobody asked for changes nothing.
-    pub fn handle_pong(&mut self, now: u64) {
+    pub(super) fn handle_pong(&mut self, now: u64) {
         if self.state == State::ExpectPong {
             self.state = State::Resting;
             self.deadline = now.saturating_add(u64::from(self.interval_ms));
@@ -39,7 +39,7 @@ impl Heartbeat {
     }
 
     /// What is due at `now`.
-    pub fn handle_timeout(&mut self, now: u64) -> Due {
+    pub(super) fn handle_timeout(&mut self, now: u64) -> Due {
         if now < self.deadline {
             return Due::Nothing;
         }
@@ -54,14 +54,14 @@ impl Heartbeat {
     }
 
     /// The client gets its full time to answer again, because we did not read meanwhile.
-    pub fn postpone(&mut self, now: u64) {
+    pub(super) fn postpone(&mut self, now: u64) {
         if self.state == State::ExpectPong {
             self.deadline = now.saturating_add(u64::from(self.timeout_ms));
         }
     }
 
     /// When something is due.
-    pub fn deadline(&self) -> u64 {
+    pub(super) fn deadline(&self) -> u64 {
         self.deadline
     }
 }

@@ -2,7 +2,7 @@
 
 /// What a connection is to one namespace. A vacant place is used again.
 #[derive(Debug)]
-pub struct Membership {
+pub(super) struct Membership {
     /// `None` stands for the main namespace `/`, which nearly every client joins and which then costs no allocation.
     nsp: Option<Box<str>>,
     state: State,

@@ -13,15 +13,15 @@ mod membership;
 #[cfg(test)]
 mod tests;
 
-pub use heartbeat::Heartbeat;
-pub use membership::Membership;
+use heartbeat::Heartbeat;
+use membership::Membership;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
 use crate::engine;
-use crate::limits::{Limits, MAX_NAMESPACES, MAX_PAYLOAD};
+use crate::limits::{Limits, MAX_NAMESPACES, MAX_PAYLOAD, MAX_PENDING_PAYLOADS};
 use crate::socket::{Decoder, Packet};
 use crate::value::Value;
 
@@ -36,6 +36,8 @@ pub struct Config {
     pub connect_timeout_ms: u64,
     /// Largest message in bytes (Engine.IO `maxPayload`).
     pub max_payload: usize,
+    /// Bytes of a packet whose attachments have not all arrived.
+    pub max_pending: usize,
     /// Namespaces that one connection may have joined or asked for at a time.
     pub max_namespaces: usize,
 }
@@ -48,6 +50,7 @@ impl Default for Config {
             ping_timeout_ms: 20_000,
             connect_timeout_ms: 10_000,
             max_payload: MAX_PAYLOAD,
+            max_pending: MAX_PENDING_PAYLOADS * MAX_PAYLOAD,
             max_namespaces: MAX_NAMESPACES,
         }
     }
@@ -167,6 +170,7 @@ pub struct Connection {
     connect_deadline: Option<u64>,
     memberships: Vec<Membership>,
     max_namespaces: usize,
+    max_pending: usize,
 }
 
 impl Connection {
@@ -178,6 +182,7 @@ impl Connection {
             connect_deadline: Some(now.saturating_add(config.connect_timeout_ms)),
             memberships: Vec::new(),
             max_namespaces: config.max_namespaces,
+            max_pending: config.max_pending,
         }
     }
 
@@ -263,6 +268,9 @@ impl Connection {
     }
 
     fn handle_binary(&mut self, bytes: Cow<'_, [u8]>) -> Result<Handled, CloseReason> {
+        if self.decoder.pending_bytes() + bytes.len() > self.max_pending {
+            return Err(CloseReason::ForcedClose);
+        }
         let bytes = match bytes {
             Cow::Borrowed(slice) => Bytes::copy_from_slice(slice),
             Cow::Owned(vec) => Bytes::from(vec),

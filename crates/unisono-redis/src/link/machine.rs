@@ -17,7 +17,7 @@ use unisono_cluster::LinkState;
 
 use crate::limits::{
     BACKOFF_FIRST_MS, BACKOFF_MAX_MS, LATE_TIMER_MS, PROBE_AFTER_MS, PROBE_DEADLINE_MS,
-    STABLE_AFTER_MS,
+    STABLE_AFTER_MS, SUSPECT_AFTER_MS,
 };
 
 /// The link's decisions. Times are in milliseconds of one monotonic clock.
@@ -152,9 +152,11 @@ impl Machine {
         }
     }
 
-    /// An answer is overdue, or an ordered publish did not come back.
+    /// An ordered publish did not come back. Ignored while the link is younger than what is missed: that was lost with the link before.
     pub(crate) fn suspect(&mut self, now_ms: u64) {
-        if self.is_listening() {
+        if let Phase::Listening { since_ms, .. } = self.phase
+            && now_ms.saturating_sub(since_ms) >= SUSPECT_AFTER_MS
+        {
             self.heal(now_ms);
         }
     }
@@ -282,8 +284,12 @@ mod tests {
         machine.lost(0);
         assert_eq!(machine.state(), LinkState::Connecting);
         let mut machine = listening(0);
-        machine.suspect(5);
+        // What is missed by then was published on the link before.
+        machine.suspect(SUSPECT_AFTER_MS - 1);
+        assert_eq!(machine.state(), LinkState::Subscribed);
+        machine.suspect(SUSPECT_AFTER_MS);
         assert_eq!(machine.state(), LinkState::Deaf);
-        assert!(wait(machine.poll(5, 0)) <= 5 + BACKOFF_FIRST_MS);
+        let again = wait(machine.poll(SUSPECT_AFTER_MS, 0));
+        assert!(again <= SUSPECT_AFTER_MS + BACKOFF_FIRST_MS);
     }
 }

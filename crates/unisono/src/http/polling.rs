@@ -54,7 +54,8 @@ pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>) -> Answer {
         }
     });
     match outcome {
-        Outcome::Gone => refuse(server, &Rejection::UnknownSid),
+        // A WebSocket has taken over since the session was looked up, or it has ended.
+        Outcome::Gone => refuse(server, &Rejection::BadRequest),
         Outcome::Overlaps => {
             server.counters.refuse(Refusal::Overlap);
             conn.close(CloseReason::TransportError);
@@ -79,13 +80,14 @@ where
     B::Data: Buf + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let begins = conn.with(|mail| match &mut mail.polling {
-        Some(polling) if !polling.posting => {
-            polling.posting = true;
-            true
-        }
-        _ => false,
+    let begins = conn.with(|mail| {
+        let polling = mail.polling.as_mut()?;
+        Some(!std::mem::replace(&mut polling.posting, true))
     });
+    let Some(begins) = begins else {
+        // A WebSocket has taken over since the session was looked up.
+        return refuse(server, &Rejection::BadRequest);
+    };
     let binary = request
         .headers()
         .get(header::CONTENT_TYPE)

@@ -80,6 +80,7 @@ impl Session {
     }
 
     fn new(server: Arc<Server>, conn: Arc<Conn>, wire: Wire) -> Self {
+        server.tasks.fetch_add(1, Relaxed);
         let machine = Connection::new(&server.config.connection, server.now_ms());
         let armed = machine.next_deadline();
         let timer = Box::pin(tokio::time::sleep_until(server.instant(armed)));
@@ -179,6 +180,10 @@ impl Session {
             Due::Ping => {
                 self.conn.push(self.server.ping.clone());
             }
+            // A pong may be waiting unread, because it is us who do not read.
+            Due::Close(CloseReason::PingTimeout) if self.held_back => {
+                self.machine.handle_reading_resumed(now);
+            }
             Due::Close(reason) => {
                 if reason == CloseReason::ForcedClose {
                     self.server.counters.refuse(Refusal::ConnectTimeout);
@@ -208,7 +213,7 @@ impl Session {
         let Wire::WebSocket(socket) = &mut self.wire else {
             return;
         };
-        if socket.hands.is_empty() {
+        if socket.hands.is_empty() && !socket.unflushed {
             return;
         }
         let result = socket.poll_write(cx, &mut self.written);
@@ -265,7 +270,7 @@ impl Future for Session {
                 return Poll::Ready(());
             }
             // A handler that caught up may have made room for reading.
-            if this.held_back && !this.slots.is_full() {
+            if this.phase == Phase::Open && this.held_back && !this.slots.is_full() {
                 continue;
             }
             if this.sleep(cx) {
@@ -282,6 +287,9 @@ impl Drop for Session {
         self.leave_wire();
         self.server.forget(self.conn.sid);
         self.slots.leave_all(CloseReason::ServerShuttingDown);
+        if self.server.tasks.fetch_sub(1, Relaxed) == 1 {
+            self.server.empty.notify_waiters();
+        }
     }
 }
 

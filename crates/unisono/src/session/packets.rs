@@ -8,7 +8,7 @@ use unisono_proto::engine;
 use unisono_proto::socket::Packet;
 use unisono_proto::ws::{CloseCode, Event};
 
-use super::{Phase, Session, Wire};
+use super::{Phase, Session, Wire, slots};
 use crate::conn::Leave;
 use crate::error::ConnectError;
 use crate::outgoing::Outgoing;
@@ -69,8 +69,14 @@ impl Session {
     }
 
     pub(super) fn handle_packet(&mut self, packet: engine::Packet<'_>) {
+        let len = match &packet {
+            engine::Packet::Message(text) => text.len(),
+            engine::Packet::Binary(bytes) => bytes.len(),
+            _ => 0,
+        };
+        let bytes = len + self.machine.pending_bytes();
         match self.machine.handle_packet(packet, self.server.now_ms()) {
-            Ok(handled) => self.apply(handled),
+            Ok(handled) => self.apply(handled, bytes),
             Err(reason) => self.refuse_packet(reason),
         }
     }
@@ -80,13 +86,13 @@ impl Session {
         self.end(reason);
     }
 
-    fn apply(&mut self, handled: Handled) {
+    fn apply(&mut self, handled: Handled, bytes: usize) {
         match handled {
             Handled::Nothing => {}
             Handled::Connect { nsp, auth } => self.connect(nsp, auth),
             Handled::Event { member, id, args } => {
                 self.server.counters.events_received.fetch_add(1, Relaxed);
-                self.slots.event(member, id, args);
+                self.slots.event(member, slots::Event { args, id, bytes });
             }
             Handled::Ack { member, id, args } => self.slots.ack(member, id, args),
             Handled::Leave { member } => self

@@ -93,6 +93,7 @@ impl Session {
     }
 
     fn work_off_post(&mut self) -> bool {
+        let mut worked = false;
         loop {
             let Wire::Polling(polling) = &mut self.wire else {
                 return true;
@@ -102,7 +103,8 @@ impl Session {
             }
             if self.slots.is_full() {
                 self.held_back = true;
-                return false;
+                // The handlers of what came just now have not run yet.
+                return worked;
             }
             self.held_back = false;
             let Some(progress) = polling.post.as_mut() else {
@@ -119,6 +121,7 @@ impl Session {
                 }
                 return true;
             }
+            worked = true;
             let body = progress.body.clone();
             let rest = &body[progress.next..];
             let end = rest

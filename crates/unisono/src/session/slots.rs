@@ -19,6 +19,9 @@ use crate::stats::{Counters, Refusal};
 /// Events of one socket that wait for its handler before the connection stops reading: a burst passes, a flood does not.
 const MAX_WAITING: usize = 64;
 
+/// Bytes of events that wait, over all sockets of the connection. A single event of any size may wait.
+const MAX_WAITING_BYTES: usize = 1 << 20;
+
 /// Sockets whose disconnect handlers still run; beyond it the connection stops reading, so that joining and leaving in a loop
 /// cannot pile them up.
 const MAX_DEPARTING: usize = 16;
@@ -27,6 +30,8 @@ const MAX_DEPARTING: usize = 16;
 pub(crate) struct Slots {
     slots: Vec<Slot>,
     departing: usize,
+    /// Of events that wait.
+    bytes: usize,
 }
 
 struct Slot {
@@ -39,8 +44,16 @@ struct Slot {
 
 enum Work {
     Connected,
-    Event { args: Vec<Value>, id: Option<u64> },
+    Event(Event),
     Disconnected(CloseReason),
+}
+
+/// An event that has arrived.
+pub(crate) struct Event {
+    pub(crate) args: Vec<Value>,
+    pub(crate) id: Option<u64>,
+    /// What it was on the wire.
+    pub(crate) bytes: usize,
 }
 
 impl Slots {
@@ -55,9 +68,11 @@ impl Slots {
         });
     }
 
-    pub(crate) fn event(&mut self, member: usize, id: Option<u64>, args: Vec<Value>) {
+    pub(crate) fn event(&mut self, member: usize, event: Event) {
+        let bytes = event.bytes;
         if let Some(slot) = self.find(member) {
-            slot.waiting.push_back(Work::Event { args, id });
+            slot.waiting.push_back(Work::Event(event));
+            self.bytes += bytes;
         }
     }
 
@@ -93,6 +108,7 @@ impl Slots {
     /// Whether the connection must stop reading until handlers have caught up.
     pub(crate) fn is_full(&self) -> bool {
         self.departing >= MAX_DEPARTING
+            || self.bytes >= MAX_WAITING_BYTES
             || self
                 .slots
                 .iter()
@@ -108,7 +124,7 @@ impl Slots {
         let mut index = 0;
         while index < self.slots.len() {
             let slot = &mut self.slots[index];
-            slot.poll(cx, counters);
+            self.bytes -= slot.poll(cx, counters);
             if slot.is_done() {
                 self.slots.swap_remove(index);
                 self.departing -= 1;
@@ -130,12 +146,14 @@ impl Slot {
         self.member.is_none() && self.running.is_none() && self.waiting.is_empty()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, counters: &Arc<Counters>) {
+    /// Runs the handlers; the bytes of the events that no longer wait.
+    fn poll(&mut self, cx: &mut Context<'_>, counters: &Arc<Counters>) -> usize {
+        let mut bytes = 0;
         loop {
             if let Some(future) = &mut self.running {
                 // The handler is dropped after a panic, so nobody sees what it left half done but its own captures.
                 match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                    Ok(Poll::Pending) => return,
+                    Ok(Poll::Pending) => return bytes,
                     Ok(Poll::Ready(())) => {}
                     Err(_) => {
                         counters.refuse(Refusal::Panic);
@@ -151,8 +169,11 @@ impl Slot {
                 if self.waiting.capacity() > 4 {
                     self.waiting = VecDeque::new();
                 }
-                return;
+                return bytes;
             };
+            if let Work::Event(event) = &work {
+                bytes += event.bytes;
+            }
             self.running = self.start(work, counters);
         }
     }
@@ -164,7 +185,7 @@ impl Slot {
                 .connect
                 .as_ref()
                 .map(|h| h.call(Call::plain(&self.socket))),
-            Work::Event { args, id } => handlers
+            Work::Event(Event { args, id, .. }) => handlers
                 .event(&args)
                 .map(|h| h.call(Call::event(&self.socket, args, id))),
             Work::Disconnected(reason) => handlers

@@ -26,6 +26,8 @@ pub(crate) struct WebSocket {
     /// Bytes read but not yet decoded, because the handlers are behind.
     pub(crate) unread: Vec<u8>,
     pub(crate) blocked: bool,
+    /// Written, but a layer below has not passed it on.
+    pub(crate) unflushed: bool,
 }
 
 /// What a write has achieved.
@@ -54,6 +56,7 @@ impl WebSocket {
             offset: 0,
             unread,
             blocked: false,
+            unflushed: false,
         }
     }
 
@@ -91,7 +94,10 @@ impl WebSocket {
                 }
             }
         }
-        self.stream.poll_flush(cx)
+        let flushed = self.stream.poll_flush(cx);
+        self.unflushed = flushed.is_pending();
+        self.blocked = self.unflushed;
+        flushed
     }
 
     fn advance(&mut self, mut n: usize, written: &mut Written) {

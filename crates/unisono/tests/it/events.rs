@@ -366,3 +366,53 @@ async fn a_tuple_takes_several_arguments() {
     socket.send("422[\"add\",1,2,3,4]").await;
     assert_eq!(socket.text().await, "432[3,3]");
 }
+
+#[tokio::test]
+async fn a_connection_that_ends_behind_its_handlers_lets_them_finish() {
+    let (gate, done) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let (opened, counted) = (gate.clone(), done.clone());
+    let slow = move || {
+        let (gate, done) = (opened.clone(), counted.clone());
+        async move {
+            gate.notified().await;
+            done.fetch_add(1, SeqCst);
+        }
+    };
+    let namespace = Namespace::new("/").on("slow", slow);
+    let server = TestServer::serve(Io::builder().namespace(namespace).build()).await;
+    let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
+    socket.text().await;
+    socket.send("40").await;
+    socket.text().await;
+    for _ in 0..200 {
+        socket.send("42[\"slow\"]").await;
+    }
+    await_until("some events to arrive", PATIENCE, || {
+        server.io.stats().events_received >= 64
+    })
+    .await;
+    // The client goes away without a word.
+    drop(socket);
+    for n in 1.. {
+        // The write finds out.
+        server.io.of("/").unwrap().emit("x", &n).unwrap();
+        if server.io.stats().connections_websocket == 0 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    await_until("the connection to end", PATIENCE, || {
+        server.io.stats().connections_websocket == 0
+    })
+    .await;
+    let received = usize::try_from(server.io.stats().events_received).unwrap();
+    // Each permit lets one handler go on; a task that spins would leave no time for the others.
+    for n in 1..=received {
+        gate.notify_one();
+        await_until("the next handler", PATIENCE, || done.load(SeqCst) == n).await;
+    }
+    await_until("all handlers to be done", PATIENCE, || {
+        server.io.stats().sockets == 0
+    })
+    .await;
+}

@@ -157,3 +157,25 @@ async fn a_client_that_joins_nothing_is_closed() {
     assert_eq!(poll(server.port, &sid).await.body, "1");
     assert_eq!(server.refused("connect_timeout"), 1);
 }
+
+#[tokio::test]
+async fn a_post_of_more_events_than_may_wait_is_worked_off() {
+    let server = TestServer::start().await;
+    let sid = open(server.port).await;
+    let mut body = "40".to_owned();
+    for n in 0..1000 {
+        body.push_str(&format!("\u{1e}42[\"message\",{n}]"));
+    }
+    assert_eq!(post(server.port, &sid, &body).await.body, "ok");
+    let mut seen = 0;
+    while seen < 1000 {
+        let records = poll(server.port, &sid).await.body;
+        for record in records
+            .split('\u{1e}')
+            .filter(|r| r.contains("message-back"))
+        {
+            assert_eq!(record, format!("42[\"message-back\",{seen}]"));
+            seen += 1;
+        }
+    }
+}
