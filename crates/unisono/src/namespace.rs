@@ -58,7 +58,8 @@ impl Namespace<()> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Namespace<S> {
-    /// A namespace whose handlers share `state`.
+    /// A namespace whose handlers share `state`. Nodes that are joined find each other by channels made of the name: one with `#`, `*`, `?`,
+    /// `[`, `]` or a backslash in it gets messages twice or not at all from Node.js pods; choose plain names.
     pub fn with_state(name: &str, state: S) -> Self {
         let name = if name.starts_with('/') {
             name.to_owned()
