@@ -1,8 +1,11 @@
-//! Who a socket belongs to: the token of its handshake.
+//! Whether a client may connect: the token of its handshake.
 //!
 //! Tokens are the application's own, signed with HS256; `sub` is the user id. A refresh token
-//! carries the same and passes as well, as it does in the REST tier. Tokens are never logged,
-//! and the user ids that clients send are passed on as they are.
+//! carries the same and passes as well, as it does in the REST tier. Tokens are never logged.
+//!
+//! A token lets a client in where one is required, and is told in the log where one is
+//! optional. It does not bind: the user ids that clients send are believed and passed on as
+//! they are, in every mode.
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
@@ -55,19 +58,26 @@ impl Guard {
         }
     }
 
-    /// The user that the `auth` object of a handshake names; `None` is an anonymous socket.
+    /// Whether the `auth` object of a handshake lets its client in. Looks at the token only
+    /// where one is required.
     ///
     /// # Errors
     /// [`TokenError`] where a valid token is required and there is none.
-    pub fn admit(&self, auth: &Value) -> Result<Option<String>, TokenError> {
-        match self.user(auth) {
-            Ok(user) => Ok(Some(user)),
-            Err(error) if self.required => Err(error),
-            Err(_) => Ok(None),
+    pub fn admit(&self, auth: &Value) -> Result<(), TokenError> {
+        if self.required {
+            self.verify(auth)
+        } else {
+            Ok(())
         }
     }
 
-    fn user(&self, auth: &Value) -> Result<String, TokenError> {
+    /// Whether a client that was let in has shown a valid token. Where one is required it
+    /// has, so that no token is decoded twice.
+    pub fn is_verified(&self, auth: &Value) -> bool {
+        self.required || self.verify(auth).is_ok()
+    }
+
+    fn verify(&self, auth: &Value) -> Result<(), TokenError> {
         let token = match auth {
             Value::Map(fields) => fields.iter().find(|(name, _)| name == "token"),
             _ => None,
@@ -82,16 +92,18 @@ impl Guard {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.validate_aud = false;
         match decode::<Claims>(token, key, &validation) {
-            Ok(token) => Ok(token.claims.sub),
+            Ok(_) => Ok(()),
             Err(error) if *error.kind() == ErrorKind::ExpiredSignature => Err(TokenError::Expired),
             Err(_) => Err(TokenError::Invalid),
         }
     }
 }
 
+/// What a token of ours has besides its end.
 #[derive(Deserialize)]
 struct Claims {
-    sub: String,
+    #[serde(rename = "sub")]
+    _sub: String,
 }
 
 #[cfg(test)]
@@ -127,14 +139,17 @@ mod tests {
 
         let required = Guard::new(&Auth::Required(secret()));
         let optional = Guard::new(&Auth::Optional(Some(secret())));
-        let check = |auth: Value, expected: Result<&str, TokenError>| {
-            let user = expected.map(|user| Some(user.to_owned()));
-            assert_eq!(required.admit(&auth), user);
-            assert_eq!(optional.admit(&auth), Ok(user.unwrap_or(None)));
-            assert_eq!(Guard::new(&Auth::Off).admit(&auth), Ok(None));
-            assert_eq!(Guard::new(&Auth::Optional(None)).admit(&auth), Ok(None));
+        let check = |auth: Value, expected: Result<(), TokenError>| {
+            assert_eq!(required.admit(&auth), expected);
+            assert_eq!(optional.admit(&auth), Ok(()));
+            assert_eq!(optional.is_verified(&auth), expected.is_ok());
+            for unable in [Auth::Off, Auth::Optional(None)] {
+                let guard = Guard::new(&unable);
+                assert_eq!(guard.admit(&auth), Ok(()));
+                assert!(!guard.is_verified(&auth));
+            }
         };
-        check(auth(good), Ok("u1"));
+        check(auth(good), Ok(()));
         check(auth(expired), Err(TokenError::Expired));
         check(auth(foreign), Err(TokenError::Invalid));
         check(auth(other), Err(TokenError::Invalid));

@@ -1,5 +1,5 @@
 //! The realtime backend of TrafficJamz: shared music sessions over Socket.IO, on as many pods
-//! as it takes.
+//! as it takes. This version serves who controls the music; [`events`] says what it leaves out.
 //!
 //! A pod takes clients on one port ([`http::client_router`]) and probes on another
 //! ([`http::admin_router`]). What clients say goes to [`events`]; what they change goes through

@@ -30,9 +30,32 @@ impl CommitResult {
     }
 }
 
+/// Why an event of a client was dropped although it was well-formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The socket has named more sessions that nobody knows than it may.
+    NewSessions,
+    /// The pod keeps as many sessions as it can.
+    Sessions,
+}
+
+impl Refused {
+    /// Every reason, in the order of the counters.
+    pub const ALL: [Self; 2] = [Self::NewSessions, Self::Sessions];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NewSessions => "new_sessions",
+            Self::Sessions => "sessions",
+        }
+    }
+}
+
 /// Counters of one pod.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    refused: [AtomicU64; Refused::ALL.len()],
     commits: [AtomicU64; CommitResult::ALL.len()],
     resyncs: AtomicU64,
     replicas: AtomicU64,
@@ -47,6 +70,16 @@ impl Metrics {
     /// How many changes ended so.
     pub fn commits(&self, result: CommitResult) -> u64 {
         self.commits[result as usize].load(Relaxed)
+    }
+
+    /// Counts an event that was dropped.
+    pub fn count_refused(&self, reason: Refused) {
+        self.refused[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many events were dropped for this reason.
+    pub fn refused(&self, reason: Refused) -> u64 {
+        self.refused[reason as usize].load(Relaxed)
     }
 
     /// Counts a session whose clients were told its state again.

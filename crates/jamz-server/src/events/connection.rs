@@ -1,9 +1,9 @@
 //! A client comes, tests the line, and goes.
 
 use serde::Serialize;
-use unisono::{Args, DisconnectReason, Socket, State, Value};
+use unisono::{Ack, Args, DisconnectReason, Socket, State, Value};
 
-use super::music::Member;
+use super::member::Member;
 use crate::app::App;
 
 #[derive(Serialize)]
@@ -21,9 +21,8 @@ struct TestPong {
 
 /// `hello` is the first event every socket gets.
 pub(super) async fn connect(socket: Socket, State(app): State<App>) {
-    let user = app.guard().admit(socket.auth()).ok().flatten();
-    let pod = app.pod_name();
-    let (socket_id, verified) = (socket.id(), user.is_some());
+    let verified = app.guard().is_verified(socket.auth());
+    let (socket_id, pod) = (socket.id(), app.pod_name());
     tracing::info!(socket = socket_id, pod, verified, "Socket.IO connection");
     send(&socket, "hello", &Hello { ok: true });
 }
@@ -35,6 +34,25 @@ pub(super) async fn test_ping(socket: Socket, Args(args): Args) {
         your_data: args.into_iter().next(),
     };
     send(&socket, "test-pong", &pong);
+}
+
+/// The answer to a client that wants to send its voice through a media server.
+#[derive(Serialize)]
+struct NoMediaServer {
+    success: bool,
+    error: &'static str,
+}
+
+/// `mediasoup-*`: there is no media server here. A client waits for the answer without a limit;
+/// at this one it goes on from peer to peer.
+pub(super) async fn mediasoup(ack: Ack) {
+    let answer = NoMediaServer {
+        success: false,
+        error: "mediasoup-disabled",
+    };
+    if let Err(error) = ack.send(&answer) {
+        tracing::warn!(%error, "acknowledgement cannot be sent");
+    }
 }
 
 /// The socket no longer counts as a member of its sessions. The DJ stays the DJ: the same

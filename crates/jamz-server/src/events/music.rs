@@ -1,13 +1,13 @@
 //! The shared music session: who is in it, and who is the DJ.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 use unisono::{Data, Socket, State};
 
 use super::connection::send;
+use super::member::{Member, open};
 use super::payload::UserId;
 use super::{CONTROL_CHANGED, SESSION_STATE};
 use crate::app::App;
@@ -17,42 +17,9 @@ use crate::session::{
     SessionState, Snapshot, Verdict, playlist,
 };
 
-/// Most sessions one socket is in. There is no event for leaving one, so a page that is never
-/// reloaded collects them; beyond this the socket leaves the one it joined first.
-const MAX_SESSIONS_PER_SOCKET: usize = 16;
 /// How often a change that depends on who is the DJ is tried when others change that at the
 /// same moment. Each failure means that somebody else became the DJ.
 const GUARDED_ATTEMPTS: usize = 4;
-
-/// What is remembered of a socket that joined a session.
-#[derive(Debug, Default)]
-pub(super) struct Member(Mutex<Membership>);
-
-#[derive(Debug, Default)]
-struct Membership {
-    sessions: VecDeque<SessionId>,
-    user: Option<String>,
-}
-
-impl Member {
-    /// The memory of this socket, made if there is none.
-    fn of(socket: &Socket) -> Arc<Self> {
-        // Events of one socket run one after another, so nobody makes a second one meanwhile.
-        if socket.data::<Self>().is_none() {
-            socket.set_data(Self::default());
-        }
-        socket.data().unwrap_or_default()
-    }
-
-    /// The sessions of the socket, which it is in no longer.
-    pub(super) fn leave_all(&self) -> VecDeque<SessionId> {
-        std::mem::take(&mut self.lock().sessions)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Membership> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 #[derive(Serialize)]
 struct PlaylistUpdate {
@@ -87,11 +54,10 @@ pub(super) async fn join(socket: Socket, State(app): State<App>, Data(payload): 
     let (Ok(Some(id)), Some(user)) = (id, UserId::in_payload(&payload)) else {
         return dropped(&socket, "join-music-session");
     };
-    let entry = match app.sessions().open(&id).await {
-        Ok(entry) => entry,
-        Err(error) => return tracing::warn!(%error, "session not joined"),
+    let Some(entry) = open(&app, &socket, &id).await else {
+        return;
     };
-    let was_member = remember(&app, &socket, &entry, &user);
+    let was_member = Member::of(&socket).remember(&app, &socket, &entry, &user);
     let back = reannounce(&app, &socket, &entry, &user).await;
     app.sessions().join(&entry, &socket, |state| {
         // A member has heard of its own return with the others.
@@ -125,7 +91,8 @@ pub(super) async fn take_control(
     let (Ok(id), Some(user)) = (id, UserId::in_payload(&payload)) else {
         return dropped(&socket, "music-take-control");
     };
-    let Some(entry) = open(&app, id).await else {
+    let id = id.unwrap_or(SessionId::Default);
+    let Some(entry) = open(&app, &socket, &id).await else {
         return;
     };
     let controller = Controller {
@@ -156,13 +123,11 @@ pub(super) async fn release_control(
     let (Ok(id), Some(user)) = (id, UserId::in_payload(&payload)) else {
         return dropped(&socket, "music-release-control");
     };
-    let Some(entry) = open(&app, id).await else {
+    let id = id.unwrap_or(SessionId::Default);
+    let Some(entry) = open(&app, &socket, &id).await else {
         return;
     };
-    let user = user.text.or_else(|| {
-        let member = socket.data::<Member>()?;
-        member.lock().user.clone()
-    });
+    let user = user.text.or_else(|| Member::of(&socket).user());
     let mut state = entry.state();
     for _ in 0..GUARDED_ATTEMPTS {
         if !Controller::of(&state).is(user.as_deref(), socket.id()) {
@@ -285,37 +250,6 @@ fn set_controller(
         now_ms,
         known_revision: 0,
     }
-}
-
-async fn open(app: &App, id: Option<SessionId>) -> Option<Arc<Entry>> {
-    let id = id.unwrap_or(SessionId::Default);
-    let opened = app.sessions().open(&id).await;
-    opened
-        .inspect_err(|error| tracing::warn!(%error, "session not changed"))
-        .ok()
-}
-
-/// Remembers that the socket is a member. Returns whether it was one before.
-fn remember(app: &App, socket: &Socket, entry: &Entry, user: &UserId) -> bool {
-    let member = Member::of(socket);
-    let mut membership = member.lock();
-    if user.text.is_some() {
-        membership.user.clone_from(&user.text);
-    }
-    if membership.sessions.contains(&entry.id) {
-        return true;
-    }
-    if membership.sessions.len() == MAX_SESSIONS_PER_SOCKET
-        && let Some(oldest) = membership.sessions.pop_front()
-    {
-        if let Some(room) = oldest.room() {
-            socket.leave(&room);
-        }
-        app.sessions().remove_member(&oldest);
-    }
-    membership.sessions.push_back(entry.id.clone());
-    app.sessions().add_member(entry);
-    false
 }
 
 fn dropped(socket: &Socket, event: &str) {

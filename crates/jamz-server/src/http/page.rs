@@ -6,10 +6,10 @@
 use std::fmt::{Display, Write};
 
 use unisono::{Io, LAG_BUCKETS_US, Stats};
-use unisono_cluster::{LinkState, LinkStats};
+use unisono_cluster::{LinkState, LinkStats, NodeStats};
 
 use crate::app::App;
-use crate::metrics::CommitResult;
+use crate::metrics::{CommitResult, Refused};
 use crate::process::Usage;
 
 /// The page under construction.
@@ -123,18 +123,49 @@ impl Page {
             degraded,
         );
         self.bus_counters(&app.link().stats(), &io.stats());
+        self.nodes(io);
+    }
+
+    /// What the numbers of messages say: their gaps are what was lost on the way.
+    fn nodes(&mut self, io: &Io) {
+        let stats = io.node_stats();
+        let sum = |of: fn(&NodeStats) -> u64| stats.iter().map(|(_, node)| of(node)).sum::<u64>();
+        for (name, help, value) in [
+            (
+                "unisono_node_gaps_total",
+                "Messages that other unisono nodes sent and this one never received.",
+                sum(|node| node.gaps),
+            ),
+            (
+                "unisono_node_out_of_order_total",
+                "Messages of other nodes that came after a later one, or twice.",
+                sum(|node| node.out_of_order),
+            ),
+            (
+                "unisono_node_undecodable_total",
+                "Messages on the bus that were no broadcast.",
+                sum(|node| node.undecodable),
+            ),
+            (
+                "unisono_node_echoes_expired_total",
+                "Ordered messages of this node that did not come back in time.",
+                sum(|node| node.echoes_expired),
+            ),
+        ] {
+            self.one(name, "counter", help, value);
+        }
     }
 
     fn bus_counters(&mut self, link: &LinkStats, stats: &Stats) {
         for (name, help, value) in [
             (
                 "unisono_bus_published_total",
-                "Messages handed to the bus.",
+                "Messages handed to the bus. Commits are not among them: the store publishes those.",
                 link.published,
             ),
             (
                 "unisono_bus_received_total",
-                "Messages received from the bus.",
+                "Messages received from the bus, this pod's own among them.",
                 link.received,
             ),
             (
@@ -199,7 +230,11 @@ impl Page {
 
     fn lag(&mut self, buckets: &[u64], sum_us: u64) {
         let name = "unisono_bus_lag_seconds";
-        self.head(name, "histogram", "Time from publish to delivery.");
+        self.head(
+            name,
+            "histogram",
+            "Time of this pod's own ordered broadcasts from their sending to their delivery here.",
+        );
         let mut count = 0;
         let mut series = String::new();
         for (index, observed) in buckets.iter().enumerate() {
@@ -230,6 +265,15 @@ impl Page {
         for result in CommitResult::ALL {
             let count = metrics.commits(result);
             self.labelled("jamz_commits_total", "result", result.as_str(), count);
+        }
+        self.head(
+            "jamz_refused_total",
+            "counter",
+            "Well-formed events of clients that were dropped, by reason.",
+        );
+        for reason in Refused::ALL {
+            let count = metrics.refused(reason);
+            self.labelled("jamz_refused_total", "reason", reason.as_str(), count);
         }
         self.one(
             "jamz_resyncs_total",

@@ -1,6 +1,6 @@
 //! One session on this pod: its replica, and who needs it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,11 @@ pub struct Entry {
     /// Held by whoever reads the session again or changes it without the store: these two
     /// exclude each other.
     pub(super) turn: tokio::sync::Mutex<()>,
-    /// Revision of the last note that was delivered here.
+    /// The greatest revision that was delivered here.
     pub(super) delivered: watch::Sender<u32>,
+    /// The greatest revision at which clients here were shown the whole state by a pod that
+    /// replaced it.
+    shown: AtomicU32,
     /// Whether the first attempt to read the session has ended, well or not.
     pub(super) ready: watch::Sender<bool>,
     /// The replica may be wrong and must be read again.
@@ -41,6 +44,7 @@ impl Entry {
             replica: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             delivered: watch::Sender::new(0),
+            shown: AtomicU32::new(0),
             ready: watch::Sender::new(false),
             suspect: AtomicBool::new(false),
             synced_at: Mutex::default(),
@@ -59,6 +63,11 @@ impl Entry {
         self.replica().state().clone()
     }
 
+    /// Whether anybody ever changed the session, as far as this pod knows.
+    pub fn is_known(&self) -> bool {
+        !self.replica().state().is_unknown()
+    }
+
     pub(super) fn replica(&self) -> MutexGuard<'_, Replica> {
         self.replica.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,6 +78,20 @@ impl Entry {
 
     pub(super) fn set_suspect(&self, suspect: bool) {
         self.suspect.store(suspect, SeqCst);
+    }
+
+    /// A revision was delivered here; one that is late changes nothing.
+    pub(super) fn set_delivered(&self, revision: u32) {
+        self.delivered
+            .send_modify(|delivered| *delivered = revision.max(*delivered));
+    }
+
+    pub(super) fn shown(&self) -> u32 {
+        self.shown.load(SeqCst)
+    }
+
+    pub(super) fn set_shown(&self, revision: u32) {
+        self.shown.fetch_max(revision, SeqCst);
     }
 
     pub(super) fn synced_at(&self) -> Option<u64> {
@@ -108,7 +131,7 @@ impl Entry {
             && !self.replica().is_dirty()
     }
 
-    /// Waits until a note of at least this revision was delivered here. Returns whether it
+    /// Waits until at least this revision was delivered here. Returns whether it
     /// came within `limit`.
     pub async fn reached(&self, revision: u32, limit: Duration) -> bool {
         let mut delivered = self.delivered.subscribe();

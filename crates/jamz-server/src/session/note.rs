@@ -2,14 +2,14 @@
 //!
 //! A note rides in the part of a bus message that Node.js pods ignore, as compact JSON:
 //! `{"s":"<session id>","c":{"t":<ms>,"p":[["controller","<json>"]]}}` for a change,
-//! `{"s":…,"f":<state>}` for a whole state, `{"b":<number>}` for a buoy. Without `s` it speaks
+//! `{"s":…,"r":{"v":true}}` for a replaced state, `{"b":<number>}` for a buoy. Without `s` it speaks
 //! of the default session.
 //! The revision comes beside the note, because only the store knows it.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Part, SessionId, SessionState};
+use super::{Change, Part, SessionId};
 
 /// What happened to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +33,14 @@ pub enum Content {
         #[serde(rename = "p")]
         set: Vec<(Part, String)>,
     },
-    /// The whole state, sent after an outage.
-    #[serde(rename = "f")]
-    Full(SessionState),
+    /// A pod has brought in what changed during an outage: read the session again. The state
+    /// itself is not told, because a playlist may have megabytes and goes to clients already.
+    #[serde(rename = "r")]
+    Replaced {
+        /// Whether the message that carries the note shows clients the whole state.
+        #[serde(rename = "v")]
+        shown: bool,
+    },
     /// Nothing: a pod sends it to itself to see when everything that was published before
     /// has been delivered to its clients.
     #[serde(rename = "b")]
@@ -99,23 +104,18 @@ mod tests {
             now_ms: 5,
             known_revision: 0,
         };
-        let mut state = SessionState::default();
-        change.apply(&mut state);
-        let full = Note {
+        let replaced = Note {
             session: SessionId::Default,
-            content: Content::Full(state),
+            content: Content::Replaced { shown: false },
         };
-        for note in [Note::of_change(&change), full] {
+        for note in [Note::of_change(&change), replaced] {
             let bytes = note.encode();
             assert_eq!(Note::decode(&bytes), Some(note));
             for end in 0..bytes.len() {
                 assert_eq!(Note::decode(&bytes[..end]), None);
             }
         }
-        assert_eq!(
-            Note::decode(br#"{"s":"","f":{"revision":1,"parts":[null,null,null]}}"#),
-            None
-        );
+        assert_eq!(Note::decode(br#"{"s":"","r":{"v":true}}"#), None);
         assert_eq!(Note::decode(br#"{"s":"a","x":1}"#), None);
     }
 }

@@ -30,8 +30,6 @@ pub struct Replica {
     state: SessionState,
     /// Holds changes that the store has not seen.
     dirty: bool,
-    /// A change that is being delivered to the clients of this pod only.
-    local: Option<Change>,
     loading: Option<Buffer>,
 }
 
@@ -39,6 +37,8 @@ pub struct Replica {
 struct Buffer {
     notes: Vec<(u32, Content)>,
     overflowed: bool,
+    /// What this pod is writing to the store after its load.
+    replacing: Option<SessionState>,
 }
 
 impl Replica {
@@ -69,22 +69,36 @@ impl Replica {
     /// result is complete; if not, the session must be read again.
     pub fn finish_load(&mut self, loaded: SessionState) -> bool {
         let buffer = self.loading.take().unwrap_or_default();
+        // What was published before the load is in it.
+        let known = loaded.revision;
         self.state = loaded;
         self.dirty = false;
         let mut complete = !buffer.overflowed;
-        for (revision, content) in &buffer.notes {
+        for (revision, content) in buffer.notes.iter().filter(|(at, _)| *at > known) {
             complete &= self.apply(*revision, content) != Applied::OutOfStep;
         }
         complete
     }
 
+    /// This pod writes `next` to the store. Its own note of that finishes the load, at the
+    /// moment its clients hear of it.
+    pub fn begin_replace(&mut self, next: SessionState) {
+        if let Some(buffer) = &mut self.loading {
+            buffer.replacing = Some(next);
+        }
+    }
+
     /// What a note of the bus, or of this pod itself, means.
     pub fn note(&mut self, revision: u32, content: &Content, from_self: bool) -> Applied {
-        if from_self && self.finish_local(revision) {
-            return Applied::Changed;
-        }
-        if let (true, Some(_), Content::Full(full)) = (from_self, &self.loading, content) {
-            return self.finish_load_with(revision, full);
+        if from_self
+            && matches!(content, Content::Replaced { .. })
+            && let Some(next) = self.replacing(revision)
+        {
+            return if self.finish_load(next) {
+                Applied::Changed
+            } else {
+                Applied::OutOfStep
+            };
         }
         // During a load as well: clients hear of it now, and newcomers must see what they know.
         let applied = self.apply(revision, content);
@@ -99,13 +113,10 @@ impl Replica {
         Applied::Buffered
     }
 
-    /// What this pod wrote after its load comes back: from here on its clients know.
-    fn finish_load_with(&mut self, revision: u32, full: &SessionState) -> Applied {
-        if self.finish_load(full.clone().at_revision(revision)) {
-            Applied::Changed
-        } else {
-            Applied::OutOfStep
-        }
+    /// What this pod wrote after its load, if it wrote this revision.
+    fn replacing(&mut self, revision: u32) -> Option<SessionState> {
+        let replacing = &mut self.loading.as_mut()?.replacing;
+        replacing.take_if(|next| next.revision == revision)
     }
 
     /// Whether a load is running.
@@ -113,34 +124,21 @@ impl Replica {
         self.loading.is_some()
     }
 
-    /// Announces a change that only the clients of this pod will hear of. Returns the
-    /// revision under which it must now be delivered, or `None` if its guard fails.
-    pub fn begin_local(&mut self, change: &Change) -> Option<u32> {
+    /// Makes a change that only the clients of this pod hear of. Returns the revision under
+    /// which they must hear of it before anything else is delivered, or `None` if its guard
+    /// fails.
+    pub fn change_locally(&mut self, change: &Change) -> Option<u32> {
         if !change.is_allowed(&self.state) {
             return None;
         }
-        self.local = Some(change.clone());
-        Some(self.state.revision.saturating_add(1))
-    }
-
-    /// The change announced before has reached the clients as `revision`. Returns whether
-    /// there was one; harmless if the note of the delivery came first.
-    pub fn finish_local(&mut self, revision: u32) -> bool {
-        if self.state.revision.saturating_add(1) != revision {
-            return false;
-        }
-        let Some(change) = self.local.take() else {
-            return false;
-        };
-        change.apply(&mut self.state);
         self.dirty = true;
-        true
+        Some(change.apply(&mut self.state))
     }
 
     fn apply(&mut self, revision: u32, content: &Content) -> Applied {
         match content {
             Content::Buoy(_) => Applied::Stale,
-            Content::Full(full) => self.apply_full(revision, full),
+            Content::Replaced { .. } => Applied::OutOfStep,
             Content::Changed { .. } if self.dirty => Applied::OutOfStep,
             Content::Changed { now_ms, set } => {
                 if revision <= self.state.revision {
@@ -157,28 +155,14 @@ impl Replica {
             }
         }
     }
-
-    fn apply_full(&mut self, revision: u32, full: &SessionState) -> Applied {
-        if revision <= self.state.revision {
-            return if self.dirty || !self.state.same_parts(full) {
-                Applied::OutOfStep
-            } else {
-                Applied::Stale
-            };
-        }
-        if self.dirty && !self.state.merged(full).same_parts(full) {
-            return Applied::OutOfStep;
-        }
-        self.state = full.clone().at_revision(revision);
-        self.dirty = false;
-        Applied::Changed
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::session::{Guard, Part, Register, SessionId};
+
+    const REPLACED: Content = Content::Replaced { shown: true };
 
     fn state(revision: u32, at: u64, json: &str) -> SessionState {
         let mut state = SessionState::default().at_revision(revision);
@@ -223,10 +207,9 @@ mod tests {
         check(6, set(3, "b"), Applied::Changed, state(6, 11, "b"));
         check(5, set(11, "b"), Applied::Stale, state(5, 10, "a"));
         check(7, set(11, "b"), Applied::OutOfStep, state(5, 10, "a"));
-        let full = |at, json| Content::Full(state(1, at, json));
-        check(9, full(20, "b"), Applied::Changed, state(9, 20, "b"));
-        check(5, full(10, "a"), Applied::Stale, state(5, 10, "a"));
-        check(4, full(20, "b"), Applied::OutOfStep, state(5, 10, "a"));
+        for revision in [4, 5, 6, 9] {
+            check(revision, REPLACED, Applied::OutOfStep, state(5, 10, "a"));
+        }
     }
 
     #[test]
@@ -266,56 +249,72 @@ mod tests {
     }
 
     #[test]
+    fn a_replacement_by_another_pod_is_in_a_later_load_only() {
+        let check = |revision: u32, complete: bool| {
+            let mut replica = replica();
+            replica.begin_load();
+            assert_eq!(replica.note(revision, &REPLACED, false), Applied::Buffered);
+            assert_eq!(replica.finish_load(state(8, 12, "l")), complete);
+        };
+        check(7, true);
+        check(8, true);
+        check(9, false);
+    }
+
+    #[test]
     fn a_local_change_makes_the_replica_dirty_until_its_state_is_stored() {
         let mut replica = replica();
-        let revision = replica.begin_local(&change(30, "mine")).unwrap();
-        assert_eq!(
-            replica.state(),
-            &state(5, 10, "a"),
-            "not before clients hear of it"
-        );
-        assert_eq!(
-            replica.note(revision, &set(30, "mine"), true),
-            Applied::Changed
-        );
+        assert_eq!(replica.change_locally(&change(30, "mine")), Some(6));
         assert_eq!(replica.state(), &state(6, 30, "mine"));
         assert!(replica.is_dirty());
-        assert!(!replica.finish_local(revision), "it is done once");
-
         assert_eq!(
             replica.note(7, &set(31, "theirs"), false),
             Applied::OutOfStep
         );
-        let theirs = Content::Full(state(0, 20, "theirs"));
-        assert_eq!(replica.note(9, &theirs, false), Applied::OutOfStep);
+        assert_eq!(replica.note(9, &REPLACED, false), Applied::OutOfStep);
         assert!(replica.is_dirty());
 
         replica.begin_load();
-        let written = Content::Full(state(0, 30, "mine"));
-        assert_eq!(replica.note(10, &written, true), Applied::Changed);
+        replica.begin_replace(state(10, 30, "mine"));
+        assert_eq!(
+            replica.note(9, &REPLACED, true),
+            Applied::Buffered,
+            "of an attempt before"
+        );
+        assert_eq!(replica.note(10, &REPLACED, true), Applied::Changed);
         assert!(!replica.is_dirty() && !replica.is_loading());
         assert_eq!(replica.state(), &state(10, 30, "mine"));
     }
 
     #[test]
-    fn a_later_change_of_another_pod_replaces_a_local_one() {
+    fn a_local_change_does_not_overwrite_a_later_commit() {
         let mut replica = replica();
-        let revision = replica.begin_local(&change(30, "mine")).unwrap();
-        replica.finish_local(revision);
-        let theirs = Content::Full(state(0, 40, "theirs"));
-        assert_eq!(replica.note(12, &theirs, false), Applied::Changed);
-        assert_eq!(replica.state(), &state(12, 40, "theirs"));
-        assert!(!replica.is_dirty());
+        assert_eq!(replica.change_locally(&change(30, "local")), Some(6));
+        // What another pod committed as the same revision stood behind it in the line; then a
+        // commit of this pod comes back.
+        assert_eq!(
+            replica.note(6, &set(31, "theirs"), false),
+            Applied::OutOfStep
+        );
+        assert_eq!(replica.note(7, &set(32, "ours"), true), Applied::OutOfStep);
+        assert_eq!(replica.state(), &state(6, 30, "local"));
+        assert!(replica.is_dirty(), "the local change is still to be merged");
+        replica.begin_load();
+        assert!(replica.finish_load(state(7, 32, "ours")));
+        assert_eq!(replica.note(8, &set(33, "next"), true), Applied::Changed);
+        assert_eq!(replica.state(), &state(8, 33, "next"));
     }
 
     #[test]
-    fn a_local_change_whose_guard_fails_is_not_begun() {
+    fn a_local_change_whose_guard_fails_is_not_made() {
         let mut replica = replica();
         let mut change = change(30, "mine");
         change.guard = Some(Guard {
             part: Part::Controller,
             equals: Some("b".to_owned()),
         });
-        assert_eq!(replica.begin_local(&change), None);
+        assert_eq!(replica.change_locally(&change), None);
+        assert_eq!(replica.state(), &state(5, 10, "a"));
+        assert!(!replica.is_dirty());
     }
 }

@@ -1,9 +1,4 @@
-//! All sessions of this pod, and the ways in which they change.
-//!
-//! A change is committed to the store, which publishes it in the same step; it takes effect
-//! here when its message comes back, in the order everybody hears it. While the store is
-//! away a change takes effect on this pod only, and [`super::keeper`] brings the pods
-//! together afterwards.
+//! All sessions of this pod: who opens them, joins them, and hears what other pods say.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -12,21 +7,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
-use unisono::{Expectation, Prepared, Socket, Space};
+use unisono::{Broadcast, Socket, Space};
 use unisono_cluster::Broker;
-use unisono_cluster::classic::Template;
 
 use super::entry::Entry;
 use super::note::{Content, Note};
-use super::{Applied, Change, SessionId, SessionState};
-use crate::metrics::{CommitResult, Metrics};
-use crate::store::{Outcome, Store};
+use super::{Applied, SessionId, SessionState};
+use crate::metrics::Metrics;
+use crate::store::Store;
 
 /// Most sessions one pod keeps a copy of, so that a client which invents session ids cannot
 /// fill the memory. A pod serves at most some 20,000 clients, each in one or two sessions.
 pub const MAX_SESSIONS: usize = 50_000;
-/// How often a change is tried when the store has lost data and gets it back meanwhile.
-const COMMIT_ATTEMPTS: usize = 3;
 /// How long to wait for an echo: the library delivers by itself after its own, shorter limit.
 pub const ECHO_LIMIT: Duration = Duration::from_secs(3);
 
@@ -51,20 +43,6 @@ pub(super) struct Inner {
     buoys_back: watch::Sender<u64>,
     space: OnceLock<Space>,
     entries: Mutex<HashMap<SessionId, Arc<Entry>>>,
-}
-
-/// What became of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Everybody who can be reached hears of it, or has.
-    Done {
-        /// The new revision.
-        revision: u32,
-    },
-    /// Its guard does not hold in this state.
-    Refused(SessionState),
-    /// It could not be done; the cause is in the log.
-    Failed,
 }
 
 /// This pod keeps as many sessions as it can.
@@ -144,6 +122,12 @@ impl Sessions {
         Ok((entry, true))
     }
 
+    /// Whether this pod has a copy of the session, and anybody ever changed it.
+    pub fn knows(&self, id: &SessionId) -> bool {
+        let entry = self.entries().get(id).cloned();
+        entry.is_some_and(|entry| entry.is_known())
+    }
+
     /// What a pod says of a session, right before clients of this pod hear it.
     pub fn on_note(&self, note: &unisono::Note) {
         let (Some(revision), Some(content)) = (note.revision, Note::decode(&note.bytes)) else {
@@ -164,7 +148,10 @@ impl Sessions {
         let applied = entry
             .replica()
             .note(revision, &content.content, note.from_self);
-        entry.delivered.send_replace(revision);
+        if content.content == (Content::Replaced { shown: true }) {
+            entry.set_shown(revision);
+        }
+        entry.set_delivered(revision);
         if applied == Applied::OutOfStep {
             entry.set_suspect(true);
             self.0.wake.notify_one();
@@ -183,6 +170,15 @@ impl Sessions {
         });
     }
 
+    /// A broadcast to those in the session who are on this pod.
+    pub(super) fn here(&self, entry: &Entry) -> Broadcast {
+        let local = self.space().broadcast().local();
+        match &entry.room {
+            Some(room) => local.to(room),
+            None => local,
+        }
+    }
+
     /// Counts a socket as a member of the session, until [`Self::remove_member`].
     pub fn add_member(&self, entry: &Entry) {
         entry.add_member();
@@ -193,83 +189,6 @@ impl Sessions {
         if let Some(entry) = self.entries().get(id) {
             entry.remove_member();
         }
-    }
-
-    /// Changes a session and tells its room, under each of `events` in turn, with the same
-    /// payload and the new revision in it.
-    pub async fn change<T: Serialize>(
-        &self,
-        entry: &Arc<Entry>,
-        mut change: Change,
-        events: &[&str],
-        payload: &T,
-    ) -> Verdict {
-        let note = Note::of_change(&change);
-        let Some(messages) = self.prepare(entry, events, payload, &note) else {
-            return self.counted(CommitResult::Failed, Verdict::Failed);
-        };
-        for _ in 0..COMMIT_ATTEMPTS {
-            if !self.0.link.state().is_up() {
-                break;
-            }
-            if entry.is_suspect() && !self.sync_in_task(entry).await {
-                break;
-            }
-            change.known_revision = entry.replica().state().revision;
-            match self.commit(&change, &messages).await {
-                Some(Outcome::Committed { revision }) => {
-                    return self.counted(CommitResult::Committed, Verdict::Done { revision });
-                }
-                Some(Outcome::Refused { current }) => {
-                    return self.counted(CommitResult::Refused, Verdict::Refused(current));
-                }
-                Some(Outcome::Behind { .. }) => entry.set_suspect(true),
-                None => break,
-            }
-        }
-        entry.set_suspect(true);
-        self.change_locally(entry, &change, &messages).await
-    }
-
-    /// One attempt to commit; `None` if the store does not answer.
-    async fn commit(&self, change: &Change, messages: &[Prepared]) -> Option<Outcome> {
-        let templates = templates(messages);
-        // Before the commit is sent: the echo may be here before the reply is.
-        let expectations: Vec<_> = messages.iter().map(Prepared::expect).collect();
-        let outcome = self.0.store.commit(change, &templates).await;
-        let committed = match &outcome {
-            Ok(Outcome::Committed { revision }) => Some(*revision),
-            _ => None,
-        };
-        settle(expectations, committed);
-        if let Err(error) = &outcome {
-            tracing::warn!(%error, "change not committed, applying it on this pod only");
-        }
-        outcome.ok()
-    }
-
-    /// The change takes effect on this pod only, to be reconciled later.
-    async fn change_locally(
-        &self,
-        entry: &Arc<Entry>,
-        change: &Change,
-        messages: &[Prepared],
-    ) -> Verdict {
-        let _turn = entry.turn.lock().await;
-        let begun = entry.replica().begin_local(change);
-        let Some(revision) = begun else {
-            let current = entry.state();
-            return self.counted(CommitResult::Refused, Verdict::Refused(current));
-        };
-        for message in messages {
-            message.deliver_locally(revision);
-        }
-        // Somebody else may be delivering right now and do this for us in a moment.
-        if !entry.reached(revision, ECHO_LIMIT).await {
-            entry.replica().finish_local(revision);
-        }
-        entry.set_suspect(true);
-        self.counted(CommitResult::Local, Verdict::Done { revision })
     }
 
     /// Returns when everything that was published before now has been delivered to the clients
@@ -292,47 +211,5 @@ impl Sessions {
         let arrived = back.wait_for(|back| *back >= buoy);
         // The library delivers what does not come back, so this ends sooner than its limit.
         let _ = tokio::time::timeout(ECHO_LIMIT, arrived).await;
-    }
-
-    /// Encodes the same payload under several names; the first message carries the note.
-    pub(super) fn prepare<T: Serialize>(
-        &self,
-        entry: &Entry,
-        events: &[&str],
-        payload: &T,
-        note: &Note,
-    ) -> Option<Vec<Prepared>> {
-        let mut note = Some(note.encode());
-        let rooms = entry.rooms();
-        let prepared = events
-            .iter()
-            .map(|event| self.space().prepare(&rooms, event, payload, note.take()))
-            .collect::<Result<Vec<_>, _>>();
-        prepared
-            .inspect_err(|error| tracing::warn!(%error, "change cannot be announced"))
-            .ok()
-    }
-
-    fn counted(&self, result: CommitResult, verdict: Verdict) -> Verdict {
-        self.0.metrics.count_commit(result);
-        verdict
-    }
-}
-
-/// What the store publishes.
-pub(super) fn templates(messages: &[Prepared]) -> Vec<Template> {
-    messages
-        .iter()
-        .filter_map(|message| message.template().cloned())
-        .collect()
-}
-
-/// Tells the library how the step ended whose messages it expects.
-pub(super) fn settle(expectations: Vec<Expectation>, committed: Option<u32>) {
-    for expectation in expectations {
-        match committed {
-            Some(revision) => expectation.committed(revision),
-            None => expectation.cancel(),
-        }
     }
 }

@@ -38,7 +38,7 @@ impl Part {
 }
 
 /// The value of a part and when it was set.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Register {
     /// Milliseconds since the epoch on the clock of the pod that set it, but always later
     /// than what it replaced. First field: the derived order compares it first.
@@ -48,7 +48,7 @@ pub struct Register {
 }
 
 /// The state of a session. Revision 0 with no part set is a session nobody knows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionState {
     /// Grows by one with every committed change.
     pub revision: u32,

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use unisono::Prepared;
 
 use super::SessionState;
+use super::commit::{settle, templates};
 use super::entry::Entry;
 use super::note::{Content, Note};
-use super::sessions::{ECHO_LIMIT, Sessions, settle, templates};
+use super::sessions::{ECHO_LIMIT, Sessions};
 use super::view::{Controller, ControllerChanged, Snapshot};
 use crate::clock::now_ms;
 use crate::events::{CONTROL_CHANGED, SESSION_STATE};
@@ -76,23 +77,48 @@ impl Sessions {
         }
         let revision = merged.revision.saturating_add(1);
         let next = merged.at_revision(revision);
-        let messages = self.recovery_messages(entry, &stored, &next);
-        let expectations: Vec<_> = messages.iter().map(Prepared::expect).collect();
-        let replaced = self
-            .0
-            .store
-            .replace(&entry.id, stored.revision, &next, &templates(&messages))
+        self.replace(entry, &stored, next).await
+    }
+
+    /// Writes what this pod knows over `stored`; `false` if that has changed meanwhile.
+    async fn replace(
+        &self,
+        entry: &Entry,
+        stored: &SessionState,
+        next: SessionState,
+    ) -> Result<bool, Unavailable> {
+        let recovery = self.recovery(entry, stored, &next);
+        entry.replica().begin_replace(next.clone());
+        let expectations: Vec<_> = recovery.messages.iter().map(Prepared::expect).collect();
+        let templates = templates(&recovery.messages);
+        let store = &self.0.store;
+        let replaced = store
+            .replace(&entry.id, stored.revision, &next, &templates)
             .await;
         let done = replaced == Ok(Replaced::Done);
-        settle(expectations, done.then_some(next.revision));
-        if !done {
+        if !settle(expectations, done.then_some(next.revision)) && !done {
             return replaced.map(|_| false);
         }
-        self.0.metrics.count_resync();
+        if recovery.messages.is_empty() {
+            return Ok(self.adopt(entry, next));
+        }
         // Its own message tells the clients of this pod, and finishes the load as it does.
         entry.reached(next.revision, ECHO_LIMIT).await;
-        let mut replica = entry.replica();
-        Ok(!replica.is_loading() || replica.finish_load(next))
+        if !done && entry.replica().is_loading() {
+            // The reply is lost, and so is what seemed to have come back.
+            return replaced.map(|_| false);
+        }
+        let complete = {
+            let mut replica = entry.replica();
+            !replica.is_loading() || replica.finish_load(next)
+        };
+        if recovery.shows_state {
+            self.0.metrics.count_resync();
+        } else {
+            self.space()
+                .conduct(|| self.tell(entry, &entry.state(), false));
+        }
+        Ok(complete)
     }
 
     /// Takes over what the store has and tells the clients of this pod if that is not what
@@ -103,12 +129,11 @@ impl Sessions {
             let known = entry.state();
             let complete = entry.replica().finish_load(stored);
             let state = entry.state();
-            if shown && state != known {
-                self.tell(
-                    entry,
-                    &state,
-                    Controller::of(&known) != Controller::of(&state),
-                );
+            let moved = Controller::of(&known) != Controller::of(&state);
+            // The pod that wrote it may have shown it to our clients as well.
+            let told = entry.shown() == state.revision && !moved;
+            if shown && state != known && !told {
+                self.tell(entry, &state, moved);
             }
             complete
         })
@@ -117,10 +142,7 @@ impl Sessions {
     /// Emits the state to the clients of this pod.
     fn tell(&self, entry: &Entry, state: &SessionState, controller_moved: bool) {
         self.0.metrics.count_resync();
-        let mut local = self.space().broadcast().local();
-        if let Some(room) = &entry.room {
-            local = local.to(room);
-        }
+        let local = self.here(entry);
         let mut told = local
             .clone()
             .emit(SESSION_STATE, &Snapshot::of(state, now_ms()));
@@ -136,30 +158,44 @@ impl Sessions {
     }
 
     /// What everybody hears when this pod brings its changes in.
-    fn recovery_messages(
-        &self,
-        entry: &Entry,
-        stored: &SessionState,
-        next: &SessionState,
-    ) -> Vec<Prepared> {
-        let note = Note {
+    fn recovery(&self, entry: &Entry, stored: &SessionState, next: &SessionState) -> Recovery {
+        let note = |shown| Note {
             session: entry.id.clone(),
-            content: Content::Full(next.clone()),
+            content: Content::Replaced { shown },
+        };
+        let changed = ControllerChanged {
+            revision: None,
+            ..ControllerChanged::told(next, now_ms())
         };
         let snapshot = Snapshot::without_revision(next, now_ms());
-        let mut messages = self
-            .prepare(entry, &[SESSION_STATE], &snapshot, &note)
-            .unwrap_or_default();
-        if Controller::of(stored) != Controller::of(next) {
-            let changed = ControllerChanged {
-                revision: None,
-                ..ControllerChanged::told(next, now_ms())
+        let Some(mut messages) = self.prepare(entry, &[SESSION_STATE], &snapshot, &note(true))
+        else {
+            // The state is too large or too deep for the bus. Who is the DJ always fits; the
+            // note has the other pods read the rest.
+            let messages = self.prepare(entry, &CONTROL_CHANGED, &changed, &note(false));
+            return Recovery {
+                messages: messages.unwrap_or_default(),
+                shows_state: false,
             };
+        };
+        if Controller::of(stored) != Controller::of(next) {
             for event in CONTROL_CHANGED {
                 let prepared = self.space().prepare(&entry.rooms(), event, &changed, None);
                 messages.extend(prepared);
             }
         }
-        messages
+        Recovery {
+            messages,
+            shows_state: true,
+        }
     }
+}
+
+/// What is published when a pod brings its changes in.
+struct Recovery {
+    /// The first carries the note. Empty if nothing could be encoded: then clients of this
+    /// pod are told by it alone, and other pods find out with the next change.
+    messages: Vec<Prepared>,
+    /// Whether the first shows the whole state.
+    shows_state: bool,
 }

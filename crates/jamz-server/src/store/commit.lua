@@ -5,10 +5,11 @@
 --
 -- ARGV[1]  time of the change, milliseconds since the epoch
 -- ARGV[2]  revision the pod has seen; a hash behind it has lost data
--- ARGV[3]  seconds until a session that nobody changes is forgotten
--- ARGV[4]  guard: '' for none, '=<part>' must have the text ARGV[5], '!<part>' must be absent
--- ARGV[5]  text of the guard
--- ARGV[6]  number of parts to set, then for each: part, JSON text
+-- ARGV[3]  seconds until a session is forgotten that was changed once
+-- ARGV[4]  seconds until a session is forgotten that was changed more often
+-- ARGV[5]  guard: '' for none, '=<part>' must have the text ARGV[6], '!<part>' must be absent
+-- ARGV[6]  text of the guard
+-- ARGV[7]  number of parts to set, then for each: part, JSON text
 -- then     number of messages, then for each: channel, number of segments, segments.
 --          The message is its segments joined by the revision as 4 bytes, big-endian.
 --
@@ -27,12 +28,12 @@ if revision < tonumber(ARGV[2]) then
   return unchanged('behind')
 end
 
-local guard = ARGV[4]
+local guard = ARGV[5]
 if guard ~= '' then
   local text = redis.call('HGET', key, string.sub(guard, 2))
   local holds
   if string.sub(guard, 1, 1) == '=' then
-    holds = text == ARGV[5]
+    holds = text == ARGV[6]
   else
     holds = not text
   end
@@ -41,9 +42,9 @@ if guard ~= '' then
   end
 end
 
-local at = 7
+local at = 8
 local updated_at = tonumber(redis.call('HGET', key, 'updated_at') or '0')
-for _ = 1, tonumber(ARGV[6]) do
+for _ = 1, tonumber(ARGV[7]) do
   local part, text = ARGV[at], ARGV[at + 1]
   at = at + 2
   -- a lagging clock must not make a change older than what it replaces
@@ -61,7 +62,7 @@ end
 revision = revision + 1
 redis.call('HSET', key, 'revision', string.format('%.0f', revision),
   'updated_at', string.format('%.0f', updated_at))
-redis.call('EXPIRE', key, ARGV[3])
+redis.call('EXPIRE', key, revision > 1 and ARGV[4] or ARGV[3])
 
 local bytes = struct.pack('>I4', revision)
 local messages = tonumber(ARGV[at])

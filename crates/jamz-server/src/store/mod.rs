@@ -18,7 +18,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use memory::{MAX_MEMORY_SESSIONS, MemoryStore, SharedSessions};
-pub use redis::{RedisStore, SESSION_TTL};
+pub use redis::{NEW_SESSION_TTL, RedisStore, SESSION_TTL};
 use unisono_cluster::classic::Template;
 
 use crate::session::{Change, SessionId, SessionState};

@@ -14,6 +14,9 @@ use super::{Outcome, Replaced, Store, StoreFuture, Unavailable};
 use crate::config::names::DEFAULT_REDIS_KEY;
 use crate::session::{Change, Part, Register, SessionId, SessionState};
 
+/// How long a session outlives its first change, if no second follows. Ids cost nothing to
+/// invent; what somebody really uses is changed again within the day.
+pub const NEW_SESSION_TTL: Duration = Duration::from_secs(24 * 3600);
 /// How long a session outlives its last change. Without an end every session ever played
 /// would stay in a Redis that evicts nothing; nobody comes back to one after 30 days.
 pub const SESSION_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -134,6 +137,7 @@ fn commit_arguments(change: &Change, messages: &[Template]) -> Vec<Vec<u8>> {
     let mut arguments = vec![
         change.now_ms.to_string().into_bytes(),
         change.known_revision.to_string().into_bytes(),
+        NEW_SESSION_TTL.as_secs().to_string().into_bytes(),
         SESSION_TTL.as_secs().to_string().into_bytes(),
         guard.into_bytes(),
         text.as_bytes().to_vec(),

@@ -17,12 +17,21 @@ if tonumber(redis.call('HGET', key, 'revision') or '0') ~= tonumber(ARGV[1]) the
   return 0
 end
 
-redis.call('DEL', key)
+-- Redis refuses a script that wants memory only at its first write: a DEL here would let the
+-- rest write beyond maxmemory.
+local before = redis.call('HKEYS', key)
 redis.call('HSET', key, 'revision', ARGV[2])
+local written = { revision = true }
 local at = 5
 for _ = 1, tonumber(ARGV[4]) do
   redis.call('HSET', key, ARGV[at], ARGV[at + 1])
+  written[ARGV[at]] = true
   at = at + 2
+end
+for _, field in ipairs(before) do
+  if not written[field] then
+    redis.call('HDEL', key, field)
+  end
 end
 redis.call('EXPIRE', key, ARGV[3])
 

@@ -1,10 +1,14 @@
 //! What clients say and hear, on one pod without Redis.
 
 use jamz_server::config::names;
+use jamz_server::http::METRICS;
+use jamz_server::metrics::{CommitResult, Refused};
+use jamz_server::session::NEW_SESSIONS;
 use serde_json::{Value, json};
 use unisono_client::{Client, Options};
 
-use crate::support::{TestClient, TestPod, change};
+use crate::http::get;
+use crate::support::{PATIENCE, TestClient, TestPod, change};
 
 const BOTH: [&str; 2] = ["music-control-changed", "music-controller-changed"];
 
@@ -279,6 +283,78 @@ async fn a_socket_in_many_sessions_leaves_the_first() {
         .filter_map(|(_, payload)| payload["userId"].as_str())
         .collect();
     assert_eq!(users, ["s1", "s16"]);
+}
+
+#[tokio::test]
+async fn every_request_for_a_media_server_is_answered_with_a_refusal() {
+    let pod = TestPod::start(&[]).await;
+    let mut client = pod.client().await;
+    let payloads = [
+        json!(null),
+        json!({}),
+        json!({"sessionId": "s1", "transportId": "t", "kind": "audio"}),
+        json!("no object"),
+        json!([[]]),
+    ];
+    let refused = json!([{"success": false, "error": "mediasoup-disabled"}]);
+    for event in [
+        "mediasoup-get-rtpCapabilities",
+        "mediasoup-create-transport",
+        "mediasoup-connect-transport",
+        "mediasoup-produce",
+        "mediasoup-consume",
+        "mediasoup-get-producers",
+    ] {
+        for payload in &payloads {
+            let answer = client.client.emit_with_ack(event, payload, PATIENCE).await;
+            let answer = serde_json::to_value(answer.unwrap()).unwrap();
+            assert_eq!(answer, refused, "{event} {payload}");
+        }
+        // Nobody asked for an answer; a text in its place was fatal once.
+        client.emit(event, &json!("no function")).await;
+    }
+    assert!(client.drain().await.is_empty());
+}
+
+#[tokio::test]
+async fn one_client_cannot_invent_sessions_without_end() {
+    let pod = TestPod::start(&[]).await;
+    let (mut inventor, mut other) = (pod.client().await, pod.client().await);
+    other.take("known", "u").await;
+    other.drain().await;
+    let committed = || pod.app.metrics().commits(CommitResult::Committed);
+    let before = committed();
+    for number in 0..NEW_SESSIONS + 5 {
+        let session = format!("s{number}");
+        match number % 2 {
+            0 => inventor.take(&session, "u").await,
+            _ => {
+                inventor.join(&session, None).await;
+                inventor.take(&session, "u").await;
+            }
+        }
+    }
+    inventor.drain().await;
+    assert_eq!(committed() - before, NEW_SESSIONS as u64);
+    // Two of the last five tried twice.
+    assert_eq!(pod.app.metrics().refused(Refused::NewSessions), 7);
+    let page = get(&pod.admin, METRICS).await.1;
+    assert!(page.contains("jamz_refused_total{reason=\"new_sessions\"} 7\n"));
+    // What exists is open to it, and to others nothing has changed.
+    for session in ["known", "s0"] {
+        inventor.join(session, None).await;
+        inventor.take(session, "v").await;
+        assert_eq!(inventor.next(BOTH[0]).await["userId"], "v");
+    }
+    inventor
+        .client
+        .emit("music-take-control", &())
+        .await
+        .unwrap();
+    other.next(BOTH[0]).await;
+    other.join("fresh", None).await;
+    other.take("fresh", "w").await;
+    assert_eq!(other.next(BOTH[0]).await["userId"], "w");
 }
 
 #[tokio::test]

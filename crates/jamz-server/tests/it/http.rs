@@ -100,6 +100,42 @@ async fn browsers_of_allowed_origins_may_read_the_answers() {
     );
 }
 
+/// Socket.IO and the other answers judge a page alike.
+#[tokio::test]
+async fn one_list_of_origins_is_judged_in_one_way() {
+    let list = "https://a.example/, capacitor://localhost";
+    let pod = TestPod::start(&[(names::FRONTEND_URL, list)]).await;
+    let check = async |headers: &str, allowed: bool| {
+        for (path, foreign) in [
+            ("/api/health", 200),
+            ("/socket.io/?EIO=4&transport=polling", 403),
+        ] {
+            let (status, head, _) = ask(&pod.url, "GET", path, headers).await;
+            let named = head.contains("access-control-allow-origin");
+            let expected = if allowed { 200 } else { foreign };
+            assert_eq!((status, named), (expected, allowed), "{path} {headers}");
+            let (_, head, _) = ask(&pod.url, "OPTIONS", path, headers).await;
+            let methods = head.contains("access-control-allow-methods: get,post,options");
+            assert_eq!(methods, allowed, "{path} {headers}");
+        }
+    };
+    check("origin: https://a.example\r\n", true).await;
+    check("origin: capacitor://localhost\r\n", true).await;
+    for foreign in [
+        "https://b.example",
+        "http://a.example",
+        "https://a.example/",
+        "https://A.example",
+        "https://a.example:443",
+        "https://x.a.example",
+        "null",
+    ] {
+        check(&format!("origin: {foreign}\r\n"), false).await;
+    }
+    let two = "origin: https://a.example\r\norigin: https://a.example\r\n";
+    check(two, false).await;
+}
+
 #[tokio::test]
 async fn probes_do_not_depend_on_redis() {
     let mut redis = RedisServer::stopped();
@@ -142,6 +178,11 @@ async fn the_metrics_page_names_every_series_and_none_that_clients_choose() {
         "unisono_bus_dropped_total{reason=\"buffer_full\"} 0",
         "unisono_bus_lag_seconds_bucket{le=\"+Inf\"}",
         "unisono_link_reconnects_total 0",
+        "unisono_node_gaps_total 0",
+        "unisono_node_out_of_order_total 0",
+        "unisono_node_undecodable_total 0",
+        "unisono_node_echoes_expired_total 0",
+        "jamz_refused_total{reason=\"new_sessions\"} 0",
         "jamz_sessions 2",
         "jamz_commits_total{result=\"committed\"} 1",
         "jamz_draining 0",

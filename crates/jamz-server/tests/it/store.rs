@@ -1,10 +1,13 @@
 //! The contract of the session store, on memory and on a real Redis.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jamz_server::session::{Change, Guard, Part, Register, SessionId, SessionState};
-use jamz_server::store::{MemoryStore, Outcome, RedisStore, Replaced, SharedSessions, Store};
+use jamz_server::store::{
+    MemoryStore, NEW_SESSION_TTL, Outcome, RedisStore, Replaced, SESSION_TTL, SharedSessions, Store,
+};
 use unisono_cluster::{Broker, MemoryBus, Subscription, Template};
 use unisono_redis::{RedisBroker, RedisConfig};
 use unisono_test::{Recorder, RedisServer, await_until};
@@ -260,14 +263,23 @@ async fn redis_keeps_the_contract() {
 #[tokio::test]
 async fn sessions_in_redis_have_names_and_an_end() {
     let bench = redis().await;
-    commit(&bench, &change("s1", &[(Part::Controller, "1")], 1), &[]).await;
     let server = bench._server.as_ref().unwrap();
-    assert_eq!(
-        server.command(&["HGET", "jamz:session:s1", "revision"]),
-        "1"
-    );
-    let ttl: u64 = server.command(&["TTL", "jamz:session:s1"]).parse().unwrap();
-    assert!(ttl > 29 * 24 * 3600);
+    let check = |revision: u32, lives: Duration| {
+        let stored = server.command(&["HGET", "jamz:session:s1", "revision"]);
+        assert_eq!(stored, revision.to_string());
+        let ttl: u64 = server.command(&["TTL", "jamz:session:s1"]).parse().unwrap();
+        let most = lives.as_secs();
+        assert!((most - 60..=most).contains(&ttl), "{revision}: {ttl}");
+    };
+    // Somebody who was here once may never come back.
+    commit(&bench, &change("s1", &[(Part::Controller, "1")], 1), &[]).await;
+    check(1, NEW_SESSION_TTL);
+    commit(&bench, &change("s1", &[(Part::Controller, "2")], 2), &[]).await;
+    check(2, SESSION_TTL);
+    let next = state(3, &[(Part::Controller, 3, "3")]);
+    let replaced = bench.store.replace(&id("s1"), 2, &next, &[]).await;
+    assert_eq!(replaced, Ok(Replaced::Done));
+    check(3, SESSION_TTL);
 }
 
 #[tokio::test]

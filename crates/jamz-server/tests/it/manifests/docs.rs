@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::bundle::document;
 
 /// Words in capitals that are no variables of ours.
-const FOREIGN: &[&str] = &["NODE_POD", "RUST_POD", "REDIS_PORT"];
+const FOREIGN: &[&str] = &["NODE_POD", "RUST_POD", "REDIS_PORT", "DISABLE_MEDIASOUP"];
 
 /// Words of a text, made of the letters that metrics and variables are made of.
 fn words(text: &str) -> BTreeSet<&str> {
