@@ -29,16 +29,8 @@ async fn one_sockets_events_are_handled_one_after_another_in_order() {
             inside.fetch_sub(1, SeqCst);
         }
     };
-    let server = TestServer::serve(
-        Io::builder()
-            .namespace(Namespace::new("/").on("n", handler))
-            .build(),
-    )
-    .await;
-    let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
-    socket.text().await;
-    socket.send("40").await;
-    socket.text().await;
+    let server = TestServer::of(Namespace::new("/").on("n", handler)).await;
+    let mut socket = RawSocket::enter(server.port).await;
     for n in 0..1000 {
         socket.send(&format!("42[\"n\",{n}]")).await;
     }
@@ -70,10 +62,7 @@ async fn a_slow_handler_holds_back_its_own_socket_only_and_no_heartbeat() {
         .namespace(other)
         .build();
     let server = TestServer::serve(io).await;
-    let mut slow = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
-    slow.text().await;
-    slow.send("40").await;
-    slow.text().await;
+    let mut slow = RawSocket::enter(server.port).await;
     slow.send("40/other,").await;
     slow.text().await;
     slow.send("42[\"wait\"]").await;
@@ -96,16 +85,8 @@ async fn an_answer_can_be_awaited_in_a_handler_of_the_same_socket() {
         let answer = socket.emit_with_ack("question", &"why", PATIENCE).await;
         socket.emit("answered", &answer.unwrap()).unwrap();
     };
-    let server = TestServer::serve(
-        Io::builder()
-            .namespace(Namespace::new("/").on("ask", ask))
-            .build(),
-    )
-    .await;
-    let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
-    socket.text().await;
-    socket.send("40").await;
-    socket.text().await;
+    let server = TestServer::of(Namespace::new("/").on("ask", ask)).await;
+    let mut socket = RawSocket::enter(server.port).await;
     socket.send("42[\"ask\"]").await;
     assert_eq!(socket.text().await, "420[\"question\",\"why\"]");
     socket.send("430[\"because\",1]").await;
@@ -124,16 +105,8 @@ async fn an_answer_that_does_not_come_is_an_error_in_time_and_forgotten() {
             results.send(answer).await.unwrap();
         }
     };
-    let server = TestServer::serve(
-        Io::builder()
-            .namespace(Namespace::new("/").on("ask", ask))
-            .build(),
-    )
-    .await;
-    let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
-    socket.text().await;
-    socket.send("40").await;
-    socket.text().await;
+    let server = TestServer::of(Namespace::new("/").on("ask", ask)).await;
+    let mut socket = RawSocket::enter(server.port).await;
     socket.send("42[\"ask\",50]").await;
     assert_eq!(result.recv().await, Some(Err(AckError::Timeout)));
     // Too late, and never asked: both are ignored.
@@ -193,11 +166,8 @@ async fn a_handler_that_panics_or_gets_the_wrong_arguments_costs_its_event_only(
     let strict = Namespace::new("/").on("n", async |socket: Socket, Data(n): Data<u8>| {
         socket.emit("n", &n).unwrap();
     });
-    let server = TestServer::serve(Io::builder().namespace(strict).build()).await;
-    let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
-    socket.text().await;
-    socket.send("40").await;
-    socket.text().await;
+    let server = TestServer::of(strict).await;
+    let mut socket = RawSocket::enter(server.port).await;
     for wrong in ["\"x\"", "{}", "-1", "256", "null"] {
         socket.send(&format!("42[\"n\",{wrong}]")).await;
     }
@@ -223,7 +193,7 @@ async fn the_disconnect_handler_runs_once_with_nodes_reason() {
         .on("kick-all", async |socket: Socket| {
             socket.disconnect_and_close();
         });
-    let server = TestServer::serve(Io::builder().namespace(namespace).build()).await;
+    let server = TestServer::of(namespace).await;
     for (input, expected) in [
         ("41", "client namespace disconnect"),
         ("42[\"kick\"]", "server namespace disconnect"),
@@ -231,10 +201,7 @@ async fn the_disconnect_handler_runs_once_with_nodes_reason() {
         ("4x", "forced close"),
         ("", "transport close"),
     ] {
-        let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
-        socket.text().await;
-        socket.send("40").await;
-        socket.text().await;
+        let mut socket = RawSocket::enter(server.port).await;
         if !input.is_empty() {
             socket.send(input).await;
         }
@@ -308,11 +275,8 @@ async fn reserved_names_are_refused_and_arguments_are_spread() {
 async fn a_catch_all_gets_what_nobody_handles() {
     let any = async |socket: Socket, Args(args): Args| socket.emit("caught", &args).unwrap();
     let namespace = Namespace::new("/").on("known", async || {}).on_any(any);
-    let server = TestServer::serve(Io::builder().namespace(namespace).build()).await;
-    let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
-    socket.text().await;
-    socket.send("40").await;
-    socket.text().await;
+    let server = TestServer::of(namespace).await;
+    let mut socket = RawSocket::enter(server.port).await;
     socket.send("42[\"known\",1]").await;
     socket.send("42[\"unknown\",2]").await;
     socket.send("42[3,4]").await;
@@ -331,7 +295,7 @@ async fn whoever_is_not_admitted_gets_connect_error_with_data_and_may_try_again(
         .on_connect(async |s: Socket| {
             s.emit("hello", &()).unwrap();
         });
-    let server = TestServer::serve(Io::builder().namespace(namespace).build()).await;
+    let server = TestServer::of(namespace).await;
     let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
     socket.text().await;
     socket.send("40").await;
@@ -351,16 +315,8 @@ async fn a_tuple_takes_several_arguments() {
     let add = async |Data((a, b, c)): Data<(i64, i64, Option<i64>)>, ack: unisono::Ack| {
         ack.send(&(a + b, c)).unwrap();
     };
-    let server = TestServer::serve(
-        Io::builder()
-            .namespace(Namespace::new("/").on("add", add))
-            .build(),
-    )
-    .await;
-    let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
-    socket.text().await;
-    socket.send("40").await;
-    socket.text().await;
+    let server = TestServer::of(Namespace::new("/").on("add", add)).await;
+    let mut socket = RawSocket::enter(server.port).await;
     socket.send("421[\"add\",1,2]").await;
     assert_eq!(socket.text().await, "431[3,null]");
     socket.send("422[\"add\",1,2,3,4]").await;
@@ -379,11 +335,8 @@ async fn a_connection_that_ends_behind_its_handlers_lets_them_finish() {
         }
     };
     let namespace = Namespace::new("/").on("slow", slow);
-    let server = TestServer::serve(Io::builder().namespace(namespace).build()).await;
-    let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
-    socket.text().await;
-    socket.send("40").await;
-    socket.text().await;
+    let server = TestServer::of(namespace).await;
+    let mut socket = RawSocket::enter(server.port).await;
     for _ in 0..200 {
         socket.send("42[\"slow\"]").await;
     }

@@ -163,12 +163,18 @@ impl RawSocket {
         })
     }
 
-    /// Connects, opens and joins the main namespace.
-    pub(crate) async fn join(port: u16) -> Self {
+    /// Connects, opens and joins a main namespace that greets nobody.
+    pub(crate) async fn enter(port: u16) -> Self {
         let mut socket = Self::connect(port, "EIO=4&transport=websocket").await;
         assert!(socket.text().await.starts_with("0{"));
         socket.send("40").await;
         assert!(socket.text().await.starts_with("40{\"sid\""));
+        socket
+    }
+
+    /// Connects, opens and joins the main namespace.
+    pub(crate) async fn join(port: u16) -> Self {
+        let mut socket = Self::enter(port).await;
         assert!(socket.text().await.starts_with("42[\"auth\""));
         socket
     }

@@ -36,6 +36,11 @@ impl TestServer {
         Self::serve(io).await
     }
 
+    /// One namespace, and defaults.
+    pub(crate) async fn of<S: Clone + Send + Sync + 'static>(namespace: Namespace<S>) -> Self {
+        Self::serve(Io::builder().namespace(namespace).build()).await
+    }
+
     /// Serves what the test has built.
     pub(crate) async fn serve(io: Io) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
