@@ -61,7 +61,7 @@ pub use self::namespace::Namespace;
 pub use self::prepared::{Expectation, Prepared, REVISION_KEY};
 pub use self::serve::serve;
 pub use self::socket::Socket;
-pub use self::space::{Note, Space};
+pub use self::space::{Decision, Note, Space};
 pub use self::stats::{LAG_BUCKETS_US, Refusal, Stats};
 
 pub use unisono_cluster::{Broker, LinkState, LinkStats, MemoryBroker, MemoryBus};

@@ -7,7 +7,7 @@ use unisono_proto::Value;
 use crate::conn::Handshake;
 use crate::error::ConnectError;
 use crate::handler::{Erased, Handler, erase};
-use crate::space::Note;
+use crate::space::{Decision, Note};
 
 /// A namespace and what happens in it. Handlers are registered here, once, not on each socket: a socket costs its rooms, its ids
 /// and its queue, nothing more.
@@ -20,7 +20,7 @@ pub struct Namespace<S = ()> {
     on_note: Option<NoteHandler>,
 }
 
-pub(crate) type NoteHandler = Box<dyn Fn(&Note) + Send + Sync>;
+pub(crate) type NoteHandler = Box<dyn Fn(&Note) -> Decision + Send + Sync>;
 
 #[derive(Default)]
 pub(crate) struct Handlers {
@@ -116,10 +116,10 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     }
 
     /// Runs on every node for each ordered broadcast that carries a note, in delivery order, just before the node's own members get
-    /// the broadcast. It runs under the namespace's delivery lock, so it must not wait, nor call
-    /// [`Space::conduct`](crate::Space::conduct).
+    /// the broadcast, and decides whether they do: a change that comes late, after a newer one was told, can be kept from them. It runs
+    /// under the namespace's delivery lock, so it must not wait, nor call [`Space::conduct`](crate::Space::conduct).
     #[must_use]
-    pub fn on_note(mut self, handler: impl Fn(&Note) + Send + Sync + 'static) -> Self {
+    pub fn on_note(mut self, handler: impl Fn(&Note) -> Decision + Send + Sync + 'static) -> Self {
         self.on_note = Some(Box::new(handler));
         self
     }

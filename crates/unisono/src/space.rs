@@ -58,6 +58,15 @@ pub struct Note {
     pub from_self: bool,
 }
 
+/// Whether a node's members get a broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// They get it now.
+    Deliver,
+    /// They do not get it.
+    Drop,
+}
+
 impl SpaceInner {
     pub(crate) fn new(parts: Parts, counters: Arc<Counters>, port: Option<Port>) -> Self {
         Self {
@@ -157,11 +166,14 @@ impl SpaceInner {
         if let Some(extension) = extension
             && let (Some(on_note), Some(bytes)) = (&self.on_note, &extension.note)
         {
-            on_note(&Note {
+            let note = Note {
                 revision: extension.revision,
                 bytes: bytes.clone(),
                 from_self: delivery.from_self,
-            });
+            };
+            if on_note(&note) == Decision::Drop {
+                return;
+            }
         }
         match self.encode(&delivery.message) {
             Ok(outgoing) => self.fan_out(&delivery.message, &outgoing),

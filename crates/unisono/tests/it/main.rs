@@ -9,6 +9,7 @@ mod drain;
 mod events;
 mod http;
 mod mixed;
+mod ordered;
 mod polling;
 mod raw;
 mod server;
