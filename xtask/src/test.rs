@@ -10,7 +10,7 @@ use crate::{tools, workspace};
 /// Installs what is missing, then runs the tests, the examples in the documentation and the self-test of the JavaScript peers.
 /// `arguments` go to the test runner; with any, only the runner runs.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    step("redis-server", tools::ensure_redis)?;
+    step("redis-server", tools::ensure_programs)?;
     let has_node = step("node packages", tools::ensure_node_packages)?;
     if arguments.is_empty() && has_node {
         step("peers against each other", peers)?;

@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 use crate::step::{INSTALL_DEADLINE, run_quietly};
 use crate::workspace;
 
-const INSTALL_REDIS: &str = "install redis-server (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis)";
+/// Programs that tests start, with the argument that makes them answer. On Debian each is a package of the same name.
+const PROGRAMS: [(&str, &str); 2] = [("redis-server", "--version"), ("openssl", "version")];
 
 /// Is this program there and does it answer?
 pub(crate) fn answers(program: &str, argument: &str) -> bool {
@@ -31,15 +32,21 @@ pub(crate) fn has_nextest() -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Installs redis-server where it is missing and this user may do so.
-pub(crate) fn ensure_redis() -> Result<()> {
-    if answers("redis-server", "--version") {
+/// Installs the programs that tests start, where they are missing and this user may do so.
+pub(crate) fn ensure_programs() -> Result<()> {
+    let missing = || -> Vec<&str> {
+        let missing = PROGRAMS.iter().filter(|(name, ask)| !answers(name, ask));
+        missing.map(|(name, _)| *name).collect()
+    };
+    let wanted = missing();
+    if wanted.is_empty() {
         return Ok(());
     }
+    let names = wanted.join(" and ");
     let Some(installer) = apt_get() else {
-        bail!("{INSTALL_REDIS}")
+        bail!("install {names} (Debian, Ubuntu: apt-get install; macOS: brew install)")
     };
-    eprintln!("   redis-server is missing: installing it with apt-get");
+    eprintln!("   installing {names} with apt-get");
     let install = |arguments: &[&str]| {
         let mut command = Command::new(installer[0]);
         // Tests start their own; the service of the package shall not come up beside them.
@@ -51,16 +58,11 @@ pub(crate) fn ensure_redis() -> Result<()> {
         run_quietly(&mut command, INSTALL_DEADLINE)
     };
     install(&["update"])?;
-    install(&[
-        "install",
-        "--yes",
-        "--no-install-recommends",
-        "redis-server",
-    ])?;
-    if answers("redis-server", "--version") {
-        Ok(())
-    } else {
-        bail!("{INSTALL_REDIS}")
+    let packages = ["install", "--yes", "--no-install-recommends"];
+    install(&[&packages[..], &wanted].concat())?;
+    match missing().as_slice() {
+        [] => Ok(()),
+        still => bail!("install {} by hand: apt-get did not", still.join(" and ")),
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         servers.insert(1, Server::Node);
     }
     let redis = if options.wants(Measurement::Cross) {
-        step("redis-server", tools::ensure_redis)?;
+        step("redis-server", tools::ensure_programs)?;
         Some(Redis::start()?)
     } else {
         None
