@@ -156,3 +156,27 @@ fn an_unasked_pong_does_not_postpone_the_ping() {
         .unwrap();
     assert_eq!(connection.handle_timeout(300), Due::Ping);
 }
+
+#[test]
+fn attachments_that_wait_for_the_last_are_bounded_together() {
+    let limited = Config {
+        max_pending: 200,
+        ..config()
+    };
+    let mut connection = Connection::new(&limited, 0);
+    text(&mut connection, "40").unwrap();
+    connection.accept("/").unwrap();
+    let head = r#"452-["e",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
+    let attach = |connection: &mut Connection, len: usize| {
+        connection.handle_packet(engine::Packet::Binary(vec![0; len].into()), 0)
+    };
+    text(&mut connection, head).unwrap();
+    assert_eq!(attach(&mut connection, 60), Ok(Handled::Nothing));
+    assert!(matches!(
+        attach(&mut connection, 60),
+        Ok(Handled::Event { .. })
+    ));
+    text(&mut connection, head).unwrap();
+    assert_eq!(attach(&mut connection, 100), Ok(Handled::Nothing));
+    assert_eq!(attach(&mut connection, 100), Err(CloseReason::ForcedClose));
+}
