@@ -58,6 +58,8 @@ pub struct Metrics {
     refused: [AtomicU64; Refused::ALL.len()],
     commits: [AtomicU64; CommitResult::ALL.len()],
     resyncs: AtomicU64,
+    implausible: AtomicU64,
+    refused_sessions: AtomicU64,
     replicas: AtomicU64,
 }
 
@@ -90,6 +92,31 @@ impl Metrics {
     /// How often clients were told the state of their session again.
     pub fn resyncs(&self) -> u64 {
         self.resyncs.load(Relaxed)
+    }
+
+    /// Counts a change of another pod that was ignored because its revision cannot be.
+    pub fn count_implausible(&self) {
+        self.implausible.fetch_add(1, Relaxed);
+    }
+
+    /// How many changes were ignored because their revision cannot be.
+    pub fn implausible(&self) -> u64 {
+        self.implausible.load(Relaxed)
+    }
+
+    /// The store, although it answers, refuses one more session.
+    pub fn add_refused_session(&self) {
+        self.refused_sessions.fetch_add(1, Relaxed);
+    }
+
+    /// The store takes a session that it refused.
+    pub fn remove_refused_session(&self) {
+        self.refused_sessions.fetch_sub(1, Relaxed);
+    }
+
+    /// For how many sessions the store refused what was last asked of it. Zero in health.
+    pub fn refused_sessions(&self) -> u64 {
+        self.refused_sessions.load(Relaxed)
     }
 
     /// Sets how many sessions this pod keeps a copy of.

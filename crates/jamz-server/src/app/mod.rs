@@ -112,6 +112,12 @@ impl App {
         &self.0.health
     }
 
+    /// Whether changes do not reach the other pods although they should: the link is away, or
+    /// the store refuses them.
+    pub fn is_degraded(&self) -> bool {
+        !self.link().state().is_up() || self.metrics().refused_sessions() > 0
+    }
+
     /// The link to the other pods.
     pub fn link(&self) -> &dyn Broker {
         match &self.0.link {

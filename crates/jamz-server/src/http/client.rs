@@ -53,7 +53,7 @@ async fn health(State(Shared { app, io }): State<Shared>) -> Json<Value> {
         "postgres": "not configured",
         "socketio": "initialized",
         "adapter": adapter,
-        "degraded": !state.is_up(),
+        "degraded": app.is_degraded(),
         "draining": app.health().is_draining(),
         "connections": stats.connections_polling + stats.connections_websocket,
         "pod": app.pod_name(),

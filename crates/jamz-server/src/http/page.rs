@@ -115,11 +115,11 @@ impl Page {
             let is = u64::from(state == now);
             self.labelled("unisono_link_state", "state", state.as_str(), is);
         }
-        let degraded = u64::from(!now.is_up());
+        let degraded = u64::from(app.is_degraded());
         self.one(
             "unisono_degraded",
             "gauge",
-            "1 while events do not cross pods although they should.",
+            "1 while events do not cross pods, or are not stored, although they should.",
             degraded,
         );
         self.bus_counters(&app.link().stats(), &io.stats());
@@ -280,6 +280,18 @@ impl Page {
             "counter",
             "Sessions whose clients were told the state again.",
             metrics.resyncs(),
+        );
+        self.one(
+            "jamz_refused_sessions",
+            "gauge",
+            "Sessions that Redis answers for with an error.",
+            metrics.refused_sessions(),
+        );
+        self.one(
+            "jamz_implausible_notes_total",
+            "counter",
+            "Changes of other pods ignored because their revision cannot be.",
+            metrics.implausible(),
         );
         let draining = u64::from(app.health().is_draining());
         self.one(

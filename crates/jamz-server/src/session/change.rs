@@ -1,6 +1,6 @@
 //! A change of a session, and the condition under which it may happen.
 
-use super::{Part, SessionId, SessionState};
+use super::{MAX_REVISION, Part, SessionId, SessionState};
 
 /// Parts to set in one step, if the guard holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +53,8 @@ impl Change {
         for (part, json) in &self.set {
             state.set(*part, json.clone(), self.now_ms);
         }
-        // Four billion changes of one session are out of reach; saturating keeps it total.
-        state.revision = state.revision.saturating_add(1);
+        // Four billion changes of one session are out of reach; the bound keeps it total.
+        state.revision = state.revision.saturating_add(1).min(MAX_REVISION);
         state.revision
     }
 }

@@ -67,6 +67,7 @@ impl Sessions {
             change.known_revision = entry.replica().state().revision;
             match self.commit(entry, &change, &messages).await {
                 Ok(Outcome::Committed { revision }) => {
+                    self.note_store(entry, None);
                     return self.counted(CommitResult::Committed, Verdict::Done { revision });
                 }
                 Ok(Outcome::Refused { current }) => {
@@ -74,6 +75,7 @@ impl Sessions {
                 }
                 Ok(Outcome::Behind { .. }) => entry.set_suspect(true),
                 Err(error) => {
+                    self.note_store(entry, Some(&error));
                     tracing::warn!(%error, "change not committed, applying it on this pod only");
                     break;
                 }
@@ -131,6 +133,7 @@ impl Sessions {
                     tracing::warn!(event, %error, "event cannot be sent");
                 }
             }
+            entry.set_following(None);
             entry.set_delivered(revision);
             Some(revision)
         });
@@ -141,7 +144,8 @@ impl Sessions {
         }
     }
 
-    /// Encodes the same payload under several names; the first message carries the note.
+    /// Encodes the same payload under several names; the first message carries the note, the
+    /// others that they follow it.
     pub(super) fn prepare<T: Serialize>(
         &self,
         entry: &Entry,
@@ -149,11 +153,14 @@ impl Sessions {
         payload: &T,
         note: &Note,
     ) -> Option<Vec<Prepared>> {
-        let mut note = Some(note.encode());
+        let first = note.encode();
+        let following = note.following(&first).encode();
+        let notes = std::iter::once(first).chain(std::iter::repeat(following));
         let rooms = entry.rooms();
         let prepared = events
             .iter()
-            .map(|event| self.space().prepare(&rooms, event, payload, note.take()))
+            .zip(notes)
+            .map(|(event, note)| self.space().prepare(&rooms, event, payload, Some(note)))
             .collect::<Result<Vec<_>, _>>();
         prepared
             .inspect_err(|error| tracing::warn!(%error, "change cannot be announced"))

@@ -25,6 +25,11 @@ pub struct Entry {
     /// The greatest revision at which clients here were shown the whole state by a pod that
     /// replaced it.
     shown: AtomicU32,
+    /// Revision and tag of the step whose first message clients here heard last, as long as
+    /// they have heard nothing else of the session since.
+    following: Mutex<Option<(u32, u64)>>,
+    /// Whether the store refused what was last asked of it for this session.
+    refused: AtomicBool,
     /// Whether the first attempt to read the session has ended, well or not.
     pub(super) ready: watch::Sender<bool>,
     /// The replica may be wrong and must be read again.
@@ -45,6 +50,8 @@ impl Entry {
             turn: tokio::sync::Mutex::default(),
             delivered: watch::Sender::new(0),
             shown: AtomicU32::new(0),
+            following: Mutex::default(),
+            refused: AtomicBool::new(false),
             ready: watch::Sender::new(false),
             suspect: AtomicBool::new(false),
             synced_at: Mutex::default(),
@@ -92,6 +99,27 @@ impl Entry {
 
     pub(super) fn set_shown(&self, revision: u32) {
         self.shown.fetch_max(revision, SeqCst);
+    }
+
+    /// Clients here heard the first message of this step, or something that is no step.
+    pub(super) fn set_following(&self, step: Option<(u32, u64)>) {
+        *self.following() = step;
+    }
+
+    /// Whether clients here may hear a further message of this step.
+    pub(super) fn is_following(&self, step: (u32, u64)) -> bool {
+        *self.following() == Some(step)
+    }
+
+    fn following(&self) -> MutexGuard<'_, Option<(u32, u64)>> {
+        self.following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether it was so before.
+    pub(super) fn set_refused(&self, refused: bool) -> bool {
+        self.refused.swap(refused, SeqCst)
     }
 
     pub(super) fn synced_at(&self) -> Option<u64> {

@@ -78,6 +78,7 @@ impl Sessions {
         }
         // Outside the lock: notes take it under the lock that ends a watch.
         for (_, entry) in idle {
+            self.note_store(&entry, None);
             if let Some(room) = &entry.room {
                 self.space().unwatch(room);
             }

@@ -2,8 +2,8 @@
 //!
 //! A note rides in the part of a bus message that Node.js pods ignore, as compact JSON:
 //! `{"s":"<session id>","c":{"t":<ms>,"p":[["controller","<json>"]]}}` for a change,
-//! `{"s":…,"r":{"v":true}}` for a replaced state, `{"b":<number>}` for a buoy. Without `s` it speaks
-//! of the default session.
+//! `{"s":…,"r":{"v":true}}` for a replaced state, `{"s":…,"f":<number>}` on a further message of
+//! the same step, `{"b":<number>}` for a buoy. Without `s` it speaks of the default session.
 //! The revision comes beside the note, because only the store knows it.
 
 use bytes::Bytes;
@@ -41,6 +41,10 @@ pub enum Content {
         #[serde(rename = "v")]
         shown: bool,
     },
+    /// Nothing new: the message belongs to the one before it whose note has this [`Note::tag`],
+    /// and clients hear either both or neither.
+    #[serde(rename = "f")]
+    Follows(u64),
     /// Nothing: a pod sends it to itself to see when everything that was published before
     /// has been delivered to its clients.
     #[serde(rename = "b")]
@@ -65,6 +69,22 @@ impl Note {
                 set: change.set.clone(),
             },
         }
+    }
+
+    /// The note of the further messages of a step whose first carries `first`.
+    pub fn following(&self, first: &[u8]) -> Self {
+        Self {
+            session: self.session.clone(),
+            content: Content::Follows(Self::tag(first)),
+        }
+    }
+
+    /// By which the further messages of a step name its encoded first note: FNV-1a of the
+    /// bytes. Together with the revision it tells apart all that pods can meet at once.
+    pub fn tag(encoded: &[u8]) -> u64 {
+        encoded.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
     }
 
     /// The note as bytes.
@@ -108,7 +128,9 @@ mod tests {
             session: SessionId::Default,
             content: Content::Replaced { shown: false },
         };
-        for note in [Note::of_change(&change), replaced] {
+        let first = Note::of_change(&change);
+        let second = first.following(&first.encode());
+        for note in [first, second, replaced] {
             let bytes = note.encode();
             assert_eq!(Note::decode(&bytes), Some(note));
             for end in 0..bytes.len() {

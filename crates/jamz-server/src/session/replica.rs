@@ -4,11 +4,25 @@
 //! what a note, a load or a local change means for the copy.
 
 use super::note::Content;
-use super::{Change, SessionState};
+use super::{Change, MAX_REVISION, Part, SessionState};
 
 /// Most notes kept while the session is being read from the store. A read takes
 /// milliseconds; when more than this arrive meanwhile, it is read again.
 pub const MAX_BUFFERED_NOTES: usize = 256;
+
+/// How far ahead of the replica a note may be: a pod that was away for years of changes still
+/// follows, while one garbled or forged revision cannot put a session out of reach.
+pub const MAX_LEAP: u32 = 1 << 31;
+
+/// What a note means for the replica and for the message that carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// For the replica.
+    pub applied: Applied,
+    /// Whether clients of this pod may hear the message. They must not hear what is older than
+    /// what they know, nor what has a gap before it.
+    pub deliver: bool,
+}
 
 /// What a note meant for the replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +36,8 @@ pub enum Applied {
     /// Something before it was missed, or the replica holds changes the store has not:
     /// the session must be read again.
     OutOfStep,
+    /// Its revision cannot be: it is ignored.
+    Implausible,
 }
 
 /// The copy of one session.
@@ -30,6 +46,8 @@ pub struct Replica {
     state: SessionState,
     /// Holds changes that the store has not seen.
     dirty: bool,
+    /// What clients heard may not be the state: they must be told all of it.
+    untold: bool,
     loading: Option<Buffer>,
 }
 
@@ -37,6 +55,8 @@ pub struct Replica {
 struct Buffer {
     notes: Vec<(u32, Content)>,
     overflowed: bool,
+    /// A note spoke of another past: the store may have lost data since it was read.
+    contradicted: bool,
     /// What this pod is writing to the store after its load.
     replacing: Option<SessionState>,
 }
@@ -73,9 +93,9 @@ impl Replica {
         let known = loaded.revision;
         self.state = loaded;
         self.dirty = false;
-        let mut complete = !buffer.overflowed;
+        let mut complete = !buffer.overflowed && !buffer.contradicted;
         for (revision, content) in buffer.notes.iter().filter(|(at, _)| *at > known) {
-            complete &= self.apply(*revision, content) != Applied::OutOfStep;
+            complete &= self.apply(*revision, content).applied != Applied::OutOfStep;
         }
         complete
     }
@@ -89,34 +109,49 @@ impl Replica {
     }
 
     /// What a note of the bus, or of this pod itself, means.
-    pub fn note(&mut self, revision: u32, content: &Content, from_self: bool) -> Applied {
+    pub fn note(&mut self, revision: u32, content: &Content, from_self: bool) -> Noted {
+        let leap = revision.saturating_sub(self.state.revision);
+        if revision > MAX_REVISION || leap > MAX_LEAP {
+            return Applied::Implausible.dropped();
+        }
         if from_self
             && matches!(content, Content::Replaced { .. })
             && let Some(next) = self.replacing(revision)
         {
             return if self.finish_load(next) {
-                Applied::Changed
+                Applied::Changed.delivered()
             } else {
-                Applied::OutOfStep
+                Applied::OutOfStep.delivered()
             };
         }
+        let is_past = revision <= self.state.revision;
         // During a load as well: clients hear of it now, and newcomers must see what they know.
-        let applied = self.apply(revision, content);
+        let noted = self.apply(revision, content);
         let Some(buffer) = &mut self.loading else {
-            return applied;
+            return noted;
         };
+        buffer.contradicted |= is_past && noted.applied == Applied::OutOfStep;
         if buffer.notes.len() < MAX_BUFFERED_NOTES {
             buffer.notes.push((revision, content.clone()));
         } else {
             buffer.overflowed = true;
         }
-        Applied::Buffered
+        Noted {
+            applied: Applied::Buffered,
+            ..noted
+        }
     }
 
     /// What this pod wrote after its load, if it wrote this revision.
     fn replacing(&mut self, revision: u32) -> Option<SessionState> {
         let replacing = &mut self.loading.as_mut()?.replacing;
         replacing.take_if(|next| next.revision == revision)
+    }
+
+    /// Whether clients must be told the whole state because they may have heard something
+    /// else; asking takes it for done.
+    pub fn take_untold(&mut self) -> bool {
+        std::mem::take(&mut self.untold)
     }
 
     /// Whether a load is running.
@@ -135,24 +170,57 @@ impl Replica {
         Some(change.apply(&mut self.state))
     }
 
-    fn apply(&mut self, revision: u32, content: &Content) -> Applied {
+    fn apply(&mut self, revision: u32, content: &Content) -> Noted {
+        let known = self.state.revision;
         match content {
-            Content::Buoy(_) => Applied::Stale,
-            Content::Replaced { .. } => Applied::OutOfStep,
-            Content::Changed { .. } if self.dirty => Applied::OutOfStep,
-            Content::Changed { now_ms, set } => {
-                if revision <= self.state.revision {
-                    return Applied::Stale;
+            Content::Buoy(_) | Content::Follows(_) => Applied::Stale.delivered(),
+            Content::Replaced { .. } if revision > known => Applied::OutOfStep.delivered(),
+            Content::Changed { .. } if self.dirty && revision > known => {
+                self.untold = true;
+                Applied::OutOfStep.delivered()
+            }
+            Content::Changed { now_ms, set } if revision <= known && !self.dirty => {
+                if self.has(set, *now_ms) {
+                    return Applied::Stale.dropped();
                 }
-                if revision != self.state.revision.saturating_add(1) {
-                    return Applied::OutOfStep;
-                }
+                // Late, or the store has lost data and counts anew: reading it tells.
+                Applied::OutOfStep.dropped()
+            }
+            Content::Changed { now_ms, set } if revision == known.saturating_add(1) => {
                 for (part, json) in set {
                     self.state.set(*part, json.clone(), *now_ms);
                 }
                 self.state.revision = revision;
-                Applied::Changed
+                Applied::Changed.delivered()
             }
+            Content::Changed { .. } | Content::Replaced { .. } => {
+                self.untold = true;
+                Applied::OutOfStep.dropped()
+            }
+        }
+    }
+
+    /// Whether the state has these parts as a change at `now_ms` sets them.
+    fn has(&self, set: &[(Part, String)], now_ms: u64) -> bool {
+        set.iter().all(|(part, json)| {
+            let register = self.state.register(*part);
+            register.is_some_and(|register| register.json == *json && register.at >= now_ms)
+        })
+    }
+}
+
+impl Applied {
+    fn delivered(self) -> Noted {
+        Noted {
+            applied: self,
+            deliver: true,
+        }
+    }
+
+    fn dropped(self) -> Noted {
+        Noted {
+            applied: self,
+            deliver: false,
         }
     }
 }
@@ -198,18 +266,68 @@ mod tests {
 
     #[test]
     fn notes_on_a_replica_that_is_current() {
-        let check = |revision: u32, content: Content, applied: Applied, after: SessionState| {
+        let check = |revision: u32, content: Content, noted: Noted, after: SessionState| {
             let mut replica = replica();
-            assert_eq!(replica.note(revision, &content, false), applied);
+            assert_eq!(replica.note(revision, &content, false), noted);
             assert_eq!(replica.state(), &after);
         };
-        check(6, set(11, "b"), Applied::Changed, state(6, 11, "b"));
-        check(6, set(3, "b"), Applied::Changed, state(6, 11, "b"));
-        check(5, set(11, "b"), Applied::Stale, state(5, 10, "a"));
-        check(7, set(11, "b"), Applied::OutOfStep, state(5, 10, "a"));
-        for revision in [4, 5, 6, 9] {
-            check(revision, REPLACED, Applied::OutOfStep, state(5, 10, "a"));
+        let before = || state(5, 10, "a");
+        check(
+            6,
+            set(11, "b"),
+            Applied::Changed.delivered(),
+            state(6, 11, "b"),
+        );
+        check(
+            6,
+            set(3, "b"),
+            Applied::Changed.delivered(),
+            state(6, 11, "b"),
+        );
+        check(5, set(10, "a"), Applied::Stale.dropped(), before());
+        check(2, set(9, "a"), Applied::Stale.dropped(), before());
+        for (revision, content) in [
+            (5, set(11, "b")),
+            (1, set(11, "b")),
+            (1, set(11, "a")),
+            (7, set(11, "b")),
+            (4, REPLACED),
+            (5, REPLACED),
+        ] {
+            check(revision, content, Applied::OutOfStep.dropped(), before());
         }
+        for revision in [6, 9, 5 + MAX_LEAP] {
+            check(revision, REPLACED, Applied::OutOfStep.delivered(), before());
+        }
+        for revision in [6 + MAX_LEAP, MAX_REVISION, u32::MAX] {
+            for content in [REPLACED, set(11, "b")] {
+                check(revision, content, Applied::Implausible.dropped(), before());
+            }
+        }
+    }
+
+    #[test]
+    fn clients_are_told_all_after_a_gap() {
+        let check = |revision: u32, content: Content, untold: bool| {
+            let mut replica = replica();
+            replica.note(revision, &content, false);
+            assert_eq!(replica.take_untold(), untold, "{revision} {content:?}");
+            assert!(!replica.take_untold());
+        };
+        check(6, set(11, "b"), false);
+        check(5, set(11, "b"), false);
+        check(7, set(11, "b"), true);
+        check(5, REPLACED, true);
+        check(6, REPLACED, false);
+    }
+
+    #[test]
+    fn a_contradiction_during_a_load_means_another_load() {
+        let mut replica = replica();
+        replica.begin_load();
+        let noted = replica.note(1, &set(20, "n"), false);
+        assert_eq!((noted.applied, noted.deliver), (Applied::Buffered, false));
+        assert!(!replica.finish_load(state(5, 10, "a")));
     }
 
     #[test]
@@ -219,7 +337,7 @@ mod tests {
             replica.begin_load();
             for revision in notes {
                 let note = replica.note(*revision, &set(20, "n"), false);
-                assert_eq!(note, Applied::Buffered);
+                assert_eq!(note.applied, Applied::Buffered);
             }
             assert_eq!(replica.finish_load(state(8, 12, "l")), complete);
             assert_eq!(replica.state().revision, revision);
@@ -253,7 +371,10 @@ mod tests {
         let check = |revision: u32, complete: bool| {
             let mut replica = replica();
             replica.begin_load();
-            assert_eq!(replica.note(revision, &REPLACED, false), Applied::Buffered);
+            assert_eq!(
+                replica.note(revision, &REPLACED, false).applied,
+                Applied::Buffered
+            );
             assert_eq!(replica.finish_load(state(8, 12, "l")), complete);
         };
         check(7, true);
@@ -268,20 +389,23 @@ mod tests {
         assert_eq!(replica.state(), &state(6, 30, "mine"));
         assert!(replica.is_dirty());
         assert_eq!(
-            replica.note(7, &set(31, "theirs"), false),
+            replica.note(7, &set(31, "theirs"), false).applied,
             Applied::OutOfStep
         );
-        assert_eq!(replica.note(9, &REPLACED, false), Applied::OutOfStep);
+        assert_eq!(
+            replica.note(9, &REPLACED, false).applied,
+            Applied::OutOfStep
+        );
         assert!(replica.is_dirty());
 
         replica.begin_load();
         replica.begin_replace(state(10, 30, "mine"));
         assert_eq!(
-            replica.note(9, &REPLACED, true),
+            replica.note(9, &REPLACED, true).applied,
             Applied::Buffered,
             "of an attempt before"
         );
-        assert_eq!(replica.note(10, &REPLACED, true), Applied::Changed);
+        assert_eq!(replica.note(10, &REPLACED, true).applied, Applied::Changed);
         assert!(!replica.is_dirty() && !replica.is_loading());
         assert_eq!(replica.state(), &state(10, 30, "mine"));
     }
@@ -293,15 +417,21 @@ mod tests {
         // What another pod committed as the same revision stood behind it in the line; then a
         // commit of this pod comes back.
         assert_eq!(
-            replica.note(6, &set(31, "theirs"), false),
+            replica.note(6, &set(31, "theirs"), false).applied,
             Applied::OutOfStep
         );
-        assert_eq!(replica.note(7, &set(32, "ours"), true), Applied::OutOfStep);
+        assert_eq!(
+            replica.note(7, &set(32, "ours"), true).applied,
+            Applied::OutOfStep
+        );
         assert_eq!(replica.state(), &state(6, 30, "local"));
         assert!(replica.is_dirty(), "the local change is still to be merged");
         replica.begin_load();
         assert!(replica.finish_load(state(7, 32, "ours")));
-        assert_eq!(replica.note(8, &set(33, "next"), true), Applied::Changed);
+        assert_eq!(
+            replica.note(8, &set(33, "next"), true).applied,
+            Applied::Changed
+        );
         assert_eq!(replica.state(), &state(8, 33, "next"));
     }
 

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
-use unisono::{Broadcast, Socket, Space};
+use unisono::{Broadcast, Decision, Socket, Space};
 use unisono_cluster::Broker;
 
 use super::entry::Entry;
 use super::note::{Content, Note};
 use super::{Applied, SessionId, SessionState};
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{Store, Unavailable};
 
 /// Most sessions one pod keeps a copy of, so that a client which invents session ids cannot
 /// fill the memory. A pod serves at most some 20,000 clients, each in one or two sessions.
@@ -128,33 +128,80 @@ impl Sessions {
         entry.is_some_and(|entry| entry.is_known())
     }
 
-    /// What a pod says of a session, right before clients of this pod hear it.
-    pub fn on_note(&self, note: &unisono::Note) {
-        let (Some(revision), Some(content)) = (note.revision, Note::decode(&note.bytes)) else {
-            return;
+    /// What a pod says of a session, right before clients of this pod hear it, and whether they
+    /// may: what is late, or has a gap before it, would have them end with something that is not
+    /// stored.
+    pub fn on_note(&self, note: &unisono::Note) -> Decision {
+        // A note that cannot be read is of a newer version, whose messages mean no less.
+        let (Some(revision), Some(said)) = (note.revision, Note::decode(&note.bytes)) else {
+            return Decision::Deliver;
         };
-        if let Content::Buoy(buoy) = content.content {
+        if let Content::Buoy(buoy) = said.content {
             if note.from_self {
                 self.0
                     .buoys_back
                     .send_modify(|back| *back = buoy.max(*back));
             }
-            return;
+            return Decision::Deliver;
         }
-        let entry = self.entries().get(&content.session).cloned();
+        let entry = self.entries().get(&said.session).cloned();
         let Some(entry) = entry else {
-            return;
+            return Decision::Deliver;
         };
-        let applied = entry
-            .replica()
-            .note(revision, &content.content, note.from_self);
-        if content.content == (Content::Replaced { shown: true }) {
-            entry.set_shown(revision);
+        let deliver = match said.content {
+            Content::Follows(tag) => entry.is_following((revision, tag)),
+            _ => self.hear(&entry, revision, &said.content, note),
+        };
+        if deliver {
+            Decision::Deliver
+        } else {
+            Decision::Drop
+        }
+    }
+
+    /// The first or only message of a step has come. Returns whether clients may hear it.
+    fn hear(&self, entry: &Entry, revision: u32, content: &Content, note: &unisono::Note) -> bool {
+        let noted = entry.replica().note(revision, content, note.from_self);
+        if noted.applied == Applied::Implausible {
+            self.0.metrics.count_implausible();
+            tracing::warn!(revision, "ignoring a change whose revision cannot be");
+            return false;
+        }
+        if noted.deliver {
+            entry.set_following(Some((revision, Note::tag(&note.bytes))));
+            if *content == (Content::Replaced { shown: true }) {
+                entry.set_shown(revision);
+            }
         }
         entry.set_delivered(revision);
-        if applied == Applied::OutOfStep {
+        if noted.applied == Applied::OutOfStep {
             entry.set_suspect(true);
             self.0.wake.notify_one();
+        }
+        noted.deliver
+    }
+
+    /// The store answered for this session, or failed to.
+    pub(super) fn note_store(&self, entry: &Entry, failure: Option<&Unavailable>) {
+        let code = failure.and_then(|failure| failure.code.as_deref());
+        if failure.is_some() && code.is_none() {
+            // No answer: the state of the link tells of that.
+            return;
+        }
+        let was_refused = entry.set_refused(code.is_some());
+        match (code, was_refused) {
+            (Some(code), false) => {
+                self.0.metrics.add_refused_session();
+                tracing::error!(
+                    code,
+                    "Redis refuses to keep a session, it lives on this pod only"
+                );
+            }
+            (None, true) => {
+                self.0.metrics.remove_refused_session();
+                tracing::info!("Redis keeps the session again");
+            }
+            _ => {}
         }
     }
 

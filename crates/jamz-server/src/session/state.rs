@@ -37,6 +37,10 @@ impl Part {
     }
 }
 
+/// The greatest revision. A session that has reached it can only be replaced, at this revision;
+/// messages carry revisions as four bytes, and the last value is kept for none.
+pub const MAX_REVISION: u32 = u32::MAX - 1;
+
 /// The value of a part and when it was set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Register {

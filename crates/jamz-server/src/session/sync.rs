@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use unisono::Prepared;
 
-use super::SessionState;
 use super::commit::{settle, templates};
 use super::entry::Entry;
 use super::note::{Content, Note};
 use super::sessions::{ECHO_LIMIT, Sessions};
 use super::view::{Controller, ControllerChanged, Snapshot};
+use super::{MAX_REVISION, SessionState};
 use crate::clock::now_ms;
 use crate::events::{CONTROL_CHANGED, SESSION_STATE};
 use crate::store::{Replaced, Unavailable};
@@ -40,11 +40,15 @@ impl Sessions {
         }
         for _ in 0..SYNC_ATTEMPTS {
             match self.sync_once(entry).await {
-                Ok(true) => return Ok(()),
+                Ok(true) => {
+                    self.note_store(entry, None);
+                    return Ok(());
+                }
                 Ok(false) => {}
                 Err(error) => {
                     entry.replica().abandon_load();
                     entry.set_suspect(true);
+                    self.note_store(entry, Some(&error));
                     tracing::debug!(%error, "session not read");
                     return Err(error);
                 }
@@ -75,19 +79,24 @@ impl Sessions {
             }
             return Ok(self.adopt(entry, stored));
         }
-        let revision = merged.revision.saturating_add(1);
+        let revision = merged.revision.saturating_add(1).min(MAX_REVISION);
         let next = merged.at_revision(revision);
-        self.replace(entry, &stored, next).await
+        self.replace(entry, &local, &stored, next).await
     }
 
     /// Writes what this pod knows over `stored`; `false` if that has changed meanwhile.
     async fn replace(
         &self,
         entry: &Entry,
+        local: &SessionState,
         stored: &SessionState,
         next: SessionState,
     ) -> Result<bool, Unavailable> {
-        let recovery = self.recovery(entry, stored, &next);
+        let controller = Controller::of(&next);
+        let moved = [local, stored]
+            .iter()
+            .any(|state| Controller::of(state) != controller);
+        let recovery = self.recovery(entry, &next, moved);
         entry.replica().begin_replace(next.clone());
         let expectations: Vec<_> = recovery.messages.iter().map(Prepared::expect).collect();
         let templates = templates(&recovery.messages);
@@ -114,10 +123,13 @@ impl Sessions {
         };
         if recovery.shows_state {
             self.0.metrics.count_resync();
-        } else {
-            self.space()
-                .conduct(|| self.tell(entry, &entry.state(), false));
         }
+        self.space().conduct(|| {
+            let untold = entry.replica().take_untold();
+            if untold || !recovery.shows_state {
+                self.tell(entry, &entry.state(), untold);
+            }
+        });
         Ok(complete)
     }
 
@@ -132,8 +144,9 @@ impl Sessions {
             let moved = Controller::of(&known) != Controller::of(&state);
             // The pod that wrote it may have shown it to our clients as well.
             let told = entry.shown() == state.revision && !moved;
-            if shown && state != known && !told {
-                self.tell(entry, &state, moved);
+            let untold = entry.replica().take_untold();
+            if untold || (shown && state != known && !told) {
+                self.tell(entry, &state, moved || untold);
             }
             complete
         })
@@ -142,6 +155,8 @@ impl Sessions {
     /// Emits the state to the clients of this pod.
     fn tell(&self, entry: &Entry, state: &SessionState, controller_moved: bool) {
         self.0.metrics.count_resync();
+        entry.set_following(None);
+        entry.set_delivered(state.revision);
         let local = self.here(entry);
         let mut told = local
             .clone()
@@ -158,7 +173,7 @@ impl Sessions {
     }
 
     /// What everybody hears when this pod brings its changes in.
-    fn recovery(&self, entry: &Entry, stored: &SessionState, next: &SessionState) -> Recovery {
+    fn recovery(&self, entry: &Entry, next: &SessionState, controller_moved: bool) -> Recovery {
         let note = |shown| Note {
             session: entry.id.clone(),
             content: Content::Replaced { shown },
@@ -178,9 +193,12 @@ impl Sessions {
                 shows_state: false,
             };
         };
-        if Controller::of(stored) != Controller::of(next) {
+        if controller_moved {
+            let first = note(true);
+            let following = first.following(&first.encode()).encode();
             for event in CONTROL_CHANGED {
-                let prepared = self.space().prepare(&entry.rooms(), event, &changed, None);
+                let note = Some(following.clone());
+                let prepared = self.space().prepare(&entry.rooms(), event, &changed, note);
                 messages.extend(prepared);
             }
         }

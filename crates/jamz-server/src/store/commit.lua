@@ -16,21 +16,22 @@
 -- Returns {'committed', revision}, or {'behind' | 'refused', field, value, field, value, ...}.
 
 local key = KEYS[1]
-local revision = tonumber(redis.call('HGET', key, 'revision') or '0')
+local revision, damage = read(key)
 
 local function unchanged(verdict)
-  local reply = redis.call('HGETALL', key)
+  local reply = damage and {} or redis.call('HGETALL', key)
   table.insert(reply, 1, verdict)
   return reply
 end
 
-if revision < tonumber(ARGV[2]) then
+-- at the greatest revision a session can only be replaced
+if revision < tonumber(ARGV[2]) or revision == most then
   return unchanged('behind')
 end
 
 local guard = ARGV[5]
 if guard ~= '' then
-  local text = redis.call('HGET', key, string.sub(guard, 2))
+  local text = not damage and redis.call('HGET', key, string.sub(guard, 2))
   local holds
   if string.sub(guard, 1, 1) == '=' then
     holds = text == ARGV[6]
@@ -40,6 +41,11 @@ if guard ~= '' then
   if not holds then
     return unchanged('refused')
   end
+end
+
+if damage then
+  -- nobody has it any more: it begins anew
+  redis.call('DEL', key)
 end
 
 local at = 8

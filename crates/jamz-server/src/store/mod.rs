@@ -9,6 +9,10 @@
 //! **Failure.** [`Unavailable`] means that the step did not answer in time. It may still happen
 //! later; the registers of a session are stamped so that meeting it again changes nothing.
 //!
+//! **Damage.** What cannot be read as a session (a key of another type, a revision that is no
+//! number up to [`MAX_REVISION`](crate::session::MAX_REVISION), a broken stamp) counts as lost:
+//! it reads as a session nobody knows, and the next step that writes puts it right.
+//!
 //! One suite of tests runs on [`MemoryStore`] and on [`RedisStore`].
 
 mod memory;
@@ -85,6 +89,9 @@ pub enum Replaced {
 pub struct Unavailable {
     /// Why, without secrets.
     pub reason: String,
+    /// The error code of a store that answered and refused, such as `OOM` or `NOPERM`; nothing
+    /// was written then. `None` if it did not answer.
+    pub code: Option<String>,
 }
 
 impl Unavailable {
@@ -92,6 +99,16 @@ impl Unavailable {
     pub fn because(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
+            code: None,
+        }
+    }
+
+    /// The store answered with the error `code`.
+    pub fn refused(reason: impl std::fmt::Display, code: impl Into<String>) -> Self {
+        let code = code.into();
+        Self {
+            reason: format!("{reason}: {code}"),
+            code: Some(code),
         }
     }
 }

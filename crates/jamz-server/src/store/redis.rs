@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use unisono_cluster::classic::Template;
-use unisono_redis::Commander;
 use unisono_redis::redis::{self, Script, Value};
+use unisono_redis::{CommandError, Commander};
 
 use super::{Outcome, Replaced, Store, StoreFuture, Unavailable};
 use crate::config::names::DEFAULT_REDIS_KEY;
-use crate::session::{Change, Part, Register, SessionId, SessionState};
+use crate::session::{Change, MAX_REVISION, Part, Register, SessionId, SessionState};
 
 /// How long a session outlives its first change, if no second follows. Ids cost nothing to
 /// invent; what somebody really uses is changed again within the day.
@@ -21,8 +21,13 @@ pub const NEW_SESSION_TTL: Duration = Duration::from_secs(24 * 3600);
 /// would stay in a Redis that evicts nothing; nobody comes back to one after 30 days.
 pub const SESSION_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 
-const COMMIT: &str = include_str!("commit.lua");
-const REPLACE: &str = include_str!("replace.lua");
+const COMMIT: &str = concat!(include_str!("read.lua"), include_str!("commit.lua"));
+const REPLACE: &str = concat!(include_str!("read.lua"), include_str!("replace.lua"));
+/// Most digits of a stamp, as in `read.lua`: milliseconds for the next 30,000 years, and exact
+/// in the numbers of Lua.
+const STAMP_DIGITS: usize = 15;
+/// Most digits of a revision, as in `read.lua`.
+const REVISION_DIGITS: usize = 10;
 
 /// Sessions in Redis.
 pub struct RedisStore {
@@ -67,7 +72,7 @@ impl RedisStore {
         self.commander
             .eval(script, &[&key], &arguments)
             .await
-            .map_err(|error| Unavailable::because(error.to_string()))
+            .map_err(|error| unavailable(&error))
     }
 }
 
@@ -76,12 +81,12 @@ impl Store for RedisStore {
         Box::pin(async move {
             let mut command = redis::cmd("HGETALL");
             command.arg(self.key(session));
-            let reply = self
-                .commander
-                .query(&command)
-                .await
-                .map_err(|error| Unavailable::because(error.to_string()))?;
-            state_of(flat(reply)?.into_iter())
+            match self.commander.query(&command).await {
+                Ok(reply) => Ok(state_of(flat(reply)?.into_iter())),
+                // Somebody else's key where the session was: the session is lost.
+                Err(error) if error.code() == Some("WRONGTYPE") => Ok(SessionState::default()),
+                Err(error) => Err(unavailable(&error)),
+            }
         })
     }
 
@@ -100,8 +105,12 @@ impl Store for RedisStore {
                     let revision = revision.ok_or_else(unexpected)?;
                     Ok(Outcome::Committed { revision })
                 }
-                Some(b"refused") => state_of(reply).map(|current| Outcome::Refused { current }),
-                Some(b"behind") => state_of(reply).map(|current| Outcome::Behind { current }),
+                Some(b"refused") => Ok(Outcome::Refused {
+                    current: state_of(reply),
+                }),
+                Some(b"behind") => Ok(Outcome::Behind {
+                    current: state_of(reply),
+                }),
                 _ => Err(unexpected()),
             }
         })
@@ -221,21 +230,31 @@ fn flat(reply: Value) -> Result<Vec<Vec<u8>>, Unavailable> {
 }
 
 /// The state in the fields and values of a session's hash. Unknown fields belong to a newer
-/// version and are passed over.
-fn state_of(mut texts: impl Iterator<Item = Vec<u8>>) -> Result<SessionState, Unavailable> {
+/// version and are passed over. What `read.lua` calls unreadable reads as a session nobody
+/// knows, and a part that is no text as one that was never set.
+fn state_of(texts: impl Iterator<Item = Vec<u8>>) -> SessionState {
+    readable(texts).unwrap_or_default()
+}
+
+fn readable(mut texts: impl Iterator<Item = Vec<u8>>) -> Option<SessionState> {
     let mut state = SessionState::default();
     let mut json: [Option<String>; Part::ALL.len()] = Default::default();
     let mut stamps = [0; Part::ALL.len()];
     while let (Some(field), Some(value)) = (texts.next(), texts.next()) {
         if field == b"revision" {
-            state.revision = number(&value).ok_or_else(unexpected)?;
+            let revision = digits(&value, REVISION_DIGITS)?;
+            state.revision = u32::try_from(revision).ok()?;
+            if state.revision > MAX_REVISION {
+                return None;
+            }
+        } else if field == b"updated_at" {
+            digits(&value, STAMP_DIGITS)?;
         }
         for part in Part::ALL {
             if field == part.name().as_bytes() {
-                let text = String::from_utf8(value.clone()).map_err(|_| unexpected())?;
-                json[part as usize] = Some(text);
+                json[part as usize] = String::from_utf8(value.clone()).ok();
             } else if field == part.stamp_name().as_bytes() {
-                stamps[part as usize] = number(&value).ok_or_else(unexpected)?;
+                stamps[part as usize] = digits(&value, STAMP_DIGITS)?;
             }
         }
     }
@@ -245,7 +264,20 @@ fn state_of(mut texts: impl Iterator<Item = Vec<u8>>) -> Result<SessionState, Un
             state.put(part, Register { at, json });
         }
     }
-    Ok(state)
+    Some(state)
+}
+
+/// A number of at most `most` decimal digits and nothing else.
+fn digits(text: &[u8], most: usize) -> Option<u64> {
+    let plain = text.len() <= most && text.iter().all(u8::is_ascii_digit);
+    plain.then(|| number(text)).flatten()
+}
+
+fn unavailable(error: &CommandError) -> Unavailable {
+    match error.code() {
+        Some(code) => Unavailable::refused(error, code),
+        None => Unavailable::because(error.to_string()),
+    }
 }
 
 fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {

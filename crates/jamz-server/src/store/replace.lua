@@ -13,12 +13,16 @@
 -- Returns 1 if it was replaced, else 0.
 
 local key = KEYS[1]
-if tonumber(redis.call('HGET', key, 'revision') or '0') ~= tonumber(ARGV[1]) then
+local revision, damage = read(key)
+if revision ~= tonumber(ARGV[1]) then
   return 0
+end
+if damage == 'type' then
+  redis.call('DEL', key)
 end
 
 -- Redis refuses a script that wants memory only at its first write: a DEL here would let the
--- rest write beyond maxmemory.
+-- rest write beyond maxmemory. In place of another type, the little that is written may.
 local before = redis.call('HKEYS', key)
 redis.call('HSET', key, 'revision', ARGV[2])
 local written = { revision = true }

@@ -261,8 +261,7 @@ impl Future for Session {
         loop {
             this.look();
             this.poll_timer(cx);
-            let counters = this.server.counters.clone();
-            this.slots.poll(cx, &counters);
+            this.slots.poll(cx, &this.server.counters);
             if this.poll_wire(cx) {
                 continue;
             }

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use unisono_proto::Value;
@@ -120,7 +119,7 @@ impl Slots {
     }
 
     /// Runs handlers as far as they go without waiting.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, counters: &Arc<Counters>) {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, counters: &Counters) {
         let mut index = 0;
         while index < self.slots.len() {
             let slot = &mut self.slots[index];
@@ -147,7 +146,7 @@ impl Slot {
     }
 
     /// Runs the handlers; the bytes of the events that no longer wait.
-    fn poll(&mut self, cx: &mut Context<'_>, counters: &Arc<Counters>) -> usize {
+    fn poll(&mut self, cx: &mut Context<'_>, counters: &Counters) -> usize {
         let mut bytes = 0;
         loop {
             if let Some(future) = &mut self.running {
@@ -178,7 +177,7 @@ impl Slot {
         }
     }
 
-    fn start(&self, work: Work, counters: &Arc<Counters>) -> Option<BoxFuture> {
+    fn start(&self, work: Work, counters: &Counters) -> Option<BoxFuture> {
         let handlers = &self.socket.space().handlers;
         let started = catch_unwind(AssertUnwindSafe(|| match work {
             Work::Connected => handlers
