@@ -25,4 +25,3 @@ local function read(key)
   end
   return revision, nil
 end
-
