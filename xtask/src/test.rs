@@ -22,6 +22,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             "   cargo-nextest is not installed: using cargo test, which cannot stop a single test that hangs"
         );
         step("tests", || {
+            // Nextest builds them by itself; some tests run them.
+            step::run(
+                workspace::cargo().args(["build", "--workspace", "--examples"]),
+                BUILD_DEADLINE,
+            )?;
             cargo_test(&["--workspace", "--lib", "--bins", "--tests"], arguments)
         })?;
     }

@@ -29,6 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let port = std::env::var("PORT").unwrap_or("3000".into());
     let listener = tokio::net::TcpListener::bind(format!("0.0.0.0:{port}")).await?;
+    println!("listening on http://127.0.0.1:{port}");
     let app = axum::Router::new()
         .route("/", axum::routing::get(|| async { "hello" }))
         .layer(io.build().layer());

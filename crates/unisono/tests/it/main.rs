@@ -7,6 +7,7 @@
 
 mod drain;
 mod events;
+mod examples;
 mod http;
 mod mixed;
 mod ordered;
