@@ -54,7 +54,7 @@ async fn main() -> std::io::Result<()> {
     let shutdown = async move {
         // Without the signal there is nothing to wait for, and the server goes on.
         if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         io.drain(DRAIN).await;
     };
