@@ -110,6 +110,7 @@ impl Session {
                 Err(error) => (Refusal::Forbidden, error),
                 Ok(()) => {
                     if let Some(member) = self.machine.accept(&nsp) {
+                        self.joined();
                         let socket = Socket::attach(space, &self.conn, auth);
                         self.slots.join(member, socket);
                     }

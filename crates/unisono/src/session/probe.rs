@@ -5,6 +5,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -29,8 +30,25 @@ pub(crate) struct Candidate {
     pub(crate) socket: WebSocket,
 }
 
+/// Counts a probe in `Stats::probing` for as long as it goes on, also when its task is dropped.
+struct Probing(Arc<Server>);
+
+impl Probing {
+    fn begin(server: Arc<Server>) -> Self {
+        server.counters.probing.fetch_add(1, Relaxed);
+        Self(server)
+    }
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.0.counters.probing.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Runs the probe and hands the WebSocket over. The caller has already set `upgrading`.
 pub(crate) async fn probe(server: Arc<Server>, conn: Arc<Conn>, mut socket: WebSocket) {
+    let probing = Probing::begin(server.clone());
     let outcome = timeout(server.config.upgrade_timeout, run(&conn, &mut socket)).await;
     let succeeded = matches!(outcome, Ok(Ok(())));
     conn.with(|mail| {
@@ -47,6 +65,7 @@ pub(crate) async fn probe(server: Arc<Server>, conn: Arc<Conn>, mut socket: WebS
         server.counters.refuse(Refusal::Upgrade);
         tracing::debug!(sid = %conn.sid, "upgrade failed; the session goes on with polling");
     }
+    drop(probing);
 }
 
 async fn run(conn: &Conn, socket: &mut WebSocket) -> io::Result<()> {
