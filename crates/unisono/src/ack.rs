@@ -141,11 +141,7 @@ impl Waiting {
     pub(crate) fn new(socket: &Socket) -> Result<Self, AckError> {
         let (id, receiver) = socket.0.acks.expect()?;
         let socket = socket.clone();
-        socket
-            .conn()
-            .counters
-            .acks_pending
-            .fetch_add(1, Relaxed);
+        socket.conn().counters.acks_pending.fetch_add(1, Relaxed);
         Ok(Self {
             socket,
             id,
