@@ -312,7 +312,7 @@ fn bounds_are_exact() {
     );
     assert_eq!(
         decode(&format!("3{MAX_ACK_ID}[]"), &[]),
-        Ok(Some(ack("/", MAX_ACK_ID, MAX_CONNECT_LEN, vec![])))
+        Ok(Some(ack("/", MAX_ACK_ID, vec![])))
     );
     let ten: Vec<&[u8]> = vec![b"x"; 10];
     assert_eq!(

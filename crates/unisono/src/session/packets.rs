@@ -110,9 +110,9 @@ impl Session {
                 Err(error) => (Refusal::Forbidden, error),
                 Ok(()) => {
                     if let Some(member) = self.machine.accept(&nsp) {
-                        self.joined();
                         let socket = Socket::attach(space, &self.conn, auth);
                         self.slots.join(member, socket);
+                        self.joined();
                     }
                     return;
                 }
