@@ -29,6 +29,14 @@ pub const MAX_NAMESPACES: usize = 100;
 /// Longest namespace in bytes, slash included. It is stored per socket and repeated in front of every packet.
 pub const MAX_NAMESPACE_LEN: usize = 512;
 
+/// Longest CONNECT packet in bytes. Its credentials are kept for as long as the socket lives, and JSON may take twenty times its length in
+/// memory; tokens and their like are a few KiB.
+pub const MAX_CONNECT_LEN: usize = 64 * 1024;
+
+/// Pongs that a client may send while it owes attachments and sends none. What it writes arrives in order, so a pong says that it is not in
+/// the middle of one; a second says that it has no intention to go on.
+pub const MAX_IDLE_PONGS: u8 = 2;
+
 /// Most frames of one fragmented WebSocket message, empty ones included. Browsers fragment at 128 KiB or more, so
 /// honest messages need a few dozen; a message of millions of tiny fragments costs CPU far beyond its size.
 pub const MAX_FRAGMENTS: u32 = 4096;

@@ -1,6 +1,7 @@
 //! Acknowledgements, both ways.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -140,6 +141,7 @@ impl Waiting {
     pub(crate) fn new(socket: &Socket) -> Result<Self, AckError> {
         let (id, receiver) = socket.0.acks.expect()?;
         let socket = socket.clone();
+        socket.conn().counters.acks_pending.fetch_add(1, Relaxed);
         Ok(Self {
             socket,
             id,
@@ -158,6 +160,11 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        self.socket
+            .conn()
+            .counters
+            .acks_pending
+            .fetch_sub(1, Relaxed);
         self.socket.0.acks.take(self.id);
     }
 }

@@ -115,6 +115,9 @@ pub(crate) struct Counters {
     pub(crate) polling: AtomicI64,
     pub(crate) websocket: AtomicI64,
     pub(crate) sockets: AtomicI64,
+    pub(crate) joining: AtomicI64,
+    pub(crate) probing: AtomicI64,
+    pub(crate) acks_pending: AtomicI64,
     pub(crate) handshakes: AtomicU64,
     pub(crate) upgrades: AtomicU64,
     pub(crate) events_received: AtomicU64,
@@ -156,6 +159,9 @@ impl Counters {
             connections_polling: gauge(&self.polling),
             connections_websocket: gauge(&self.websocket),
             sockets: gauge(&self.sockets),
+            joining: gauge(&self.joining),
+            probing: gauge(&self.probing),
+            acks_pending: gauge(&self.acks_pending),
             handshakes: self.handshakes.load(Relaxed),
             upgrades: self.upgrades.load(Relaxed),
             events_received: self.events_received.load(Relaxed),
@@ -183,6 +189,12 @@ pub struct Stats {
     pub connections_websocket: u64,
     /// Sockets, that is connections times joined namespaces.
     pub sockets: u64,
+    /// Sessions that have not joined a namespace yet; each has the connect time-out to do so.
+    pub joining: u64,
+    /// WebSockets that want to take over a polling session and have not finished their probe; each has the upgrade time-out to do so.
+    pub probing: u64,
+    /// Answers to events that are waited for.
+    pub acks_pending: u64,
     /// Sessions opened.
     pub handshakes: u64,
     /// Sessions that moved from polling to WebSocket.

@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::engine;
-use crate::limits::{Limits, MAX_NAMESPACES, MAX_PAYLOAD, MAX_PENDING_PAYLOADS};
+use crate::limits::{Limits, MAX_IDLE_PONGS, MAX_NAMESPACES, MAX_PAYLOAD, MAX_PENDING_PAYLOADS};
 use crate::socket::{Decoder, Packet};
 use crate::value::Value;
 
@@ -171,6 +171,8 @@ pub struct Connection {
     memberships: Vec<Membership>,
     max_namespaces: usize,
     max_pending: usize,
+    /// Pongs since the last attachment, while more are owed.
+    idle_pongs: u8,
 }
 
 impl Connection {
@@ -183,6 +185,7 @@ impl Connection {
             memberships: Vec::new(),
             max_namespaces: config.max_namespaces,
             max_pending: config.max_pending,
+            idle_pongs: 0,
         }
     }
 
@@ -200,7 +203,7 @@ impl Connection {
             engine::Packet::Binary(bytes) => self.handle_binary(bytes),
             engine::Packet::Pong(_) => {
                 self.heartbeat.handle_pong(now);
-                Ok(Handled::Nothing)
+                self.handle_idle_pong()
             }
             engine::Packet::Close => Ok(Handled::Close),
             // An Engine.IO 4 client never pings.
@@ -262,12 +265,32 @@ impl Connection {
     fn handle_text(&mut self, text: &str) -> Result<Handled, CloseReason> {
         match self.decoder.text(text) {
             Ok(Some(packet)) => self.handle_socket_packet(packet),
-            Ok(None) => Ok(Handled::Nothing),
+            Ok(None) => {
+                self.idle_pongs = 0;
+                // Refused now: attachments are not collected for somebody who is not in the namespace.
+                if let Some(nsp) = self.decoder.pending_nsp() {
+                    self.joined(nsp)?;
+                }
+                Ok(Handled::Nothing)
+            }
             Err(_) => Err(CloseReason::ForcedClose),
         }
     }
 
+    /// Attachments that never come would be waited for, and the others held, for as long as the client answers pings.
+    fn handle_idle_pong(&mut self) -> Result<Handled, CloseReason> {
+        if self.decoder.pending_bytes() == 0 {
+            return Ok(Handled::Nothing);
+        }
+        self.idle_pongs += 1;
+        if self.idle_pongs >= MAX_IDLE_PONGS {
+            return Err(CloseReason::ForcedClose);
+        }
+        Ok(Handled::Nothing)
+    }
+
     fn handle_binary(&mut self, bytes: Cow<'_, [u8]>) -> Result<Handled, CloseReason> {
+        self.idle_pongs = 0;
         if self.decoder.pending_bytes() + bytes.len() > self.max_pending {
             return Err(CloseReason::ForcedClose);
         }

@@ -180,3 +180,31 @@ fn attachments_that_wait_for_the_last_are_bounded_together() {
     assert_eq!(attach(&mut connection, 100), Ok(Handled::Nothing));
     assert_eq!(attach(&mut connection, 100), Err(CloseReason::ForcedClose));
 }
+
+#[test]
+fn attachments_are_collected_for_members_only_and_not_for_ever() {
+    let head = r#"452-["e",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
+    let mut outside = Connection::new(&config(), 0);
+    assert_eq!(text(&mut outside, head), Err(CloseReason::ForcedClose));
+    let mut elsewhere = joined(&["/"]);
+    let other = head.replace("2-[", "2-/a,[");
+    assert_eq!(text(&mut elsewhere, &other), Err(CloseReason::ForcedClose));
+
+    let mut member = joined(&["/"]);
+    let attach = |connection: &mut Connection| {
+        connection.handle_packet(engine::Packet::Binary(vec![0].into()), 0)
+    };
+    for _ in 0..3 {
+        // A pong between two attachments is no crime.
+        text(&mut member, head).unwrap();
+        text(&mut member, "3").unwrap();
+        attach(&mut member).unwrap();
+        text(&mut member, "3").unwrap();
+        assert!(matches!(attach(&mut member), Ok(Handled::Event { .. })));
+        text(&mut member, "3").unwrap();
+    }
+    text(&mut member, head).unwrap();
+    attach(&mut member).unwrap();
+    assert_eq!(text(&mut member, "3"), Ok(Handled::Nothing));
+    assert_eq!(text(&mut member, "3"), Err(CloseReason::ForcedClose));
+}

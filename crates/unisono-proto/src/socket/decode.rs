@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{BadName, Packet, check_name};
 use crate::Value;
-use crate::limits::{Limits, MAX_ACK_ID};
+use crate::limits::{Limits, MAX_ACK_ID, MAX_CONNECT_LEN};
 use crate::value::{JsonError, fill_placeholders, parse_with_placeholders};
 
 /// Why a message is not a packet. The connection is to be closed.
@@ -25,6 +25,9 @@ pub enum DecodeError {
     /// A namespace longer than the limit.
     #[error("a namespace that is too long")]
     NamespaceTooLong,
+    /// A CONNECT longer than [`MAX_CONNECT_LEN`].
+    #[error("credentials of more than {MAX_CONNECT_LEN} bytes")]
+    ConnectTooLong,
     /// An ack id above [`MAX_ACK_ID`].
     #[error("an ack id beyond 2^53")]
     AckId,
@@ -57,9 +60,9 @@ pub struct Decoder {
 /// A binary packet whose attachments are arriving.
 #[derive(Debug)]
 struct Pending {
-    /// `None` for an ack without an id, which nobody waits for.
+    /// `None` for an ack without an id, which nobody waits for; its attachments are not kept.
     packet: Option<Packet>,
-    expected: usize,
+    missing: usize,
     attachments: Vec<Bytes>,
     bytes: usize,
 }
@@ -76,6 +79,12 @@ impl Decoder {
     /// Bytes held while attachments are awaited: of the packet's text and of the attachments so far.
     pub fn pending_bytes(&self) -> usize {
         self.pending.as_ref().map_or(0, |pending| pending.bytes)
+    }
+
+    /// The namespace of the packet whose attachments are awaited.
+    pub(crate) fn pending_nsp(&self) -> Option<&str> {
+        let packet = self.pending.as_ref()?.packet.as_ref()?;
+        Some(packet.nsp())
     }
 
     /// Takes a text message. `None`: attachments must follow, or the packet means nothing (an ack without an id).
@@ -95,7 +104,7 @@ impl Decoder {
         let attachments = Vec::with_capacity(expected);
         self.pending = Some(Box::new(Pending {
             packet,
-            expected,
+            missing: expected,
             attachments,
             bytes: text.len(),
         }));
@@ -108,9 +117,12 @@ impl Decoder {
     /// [`DecodeError::UnexpectedBinary`].
     pub fn binary(&mut self, data: Bytes) -> Result<Option<Packet>, DecodeError> {
         let mut pending = self.pending.take().ok_or(DecodeError::UnexpectedBinary)?;
-        pending.bytes += data.len();
-        pending.attachments.push(data);
-        if pending.attachments.len() < pending.expected {
+        pending.missing -= 1;
+        if pending.packet.is_some() {
+            pending.bytes += data.len();
+            pending.attachments.push(data);
+        }
+        if pending.missing > 0 {
             self.pending = Some(pending);
             return Ok(None);
         }
@@ -137,6 +149,9 @@ impl<'a> Head<'a> {
         let kind = *text.as_bytes().first().ok_or(DecodeError::Empty)?;
         if !kind.is_ascii_digit() || kind > b'6' {
             return Err(DecodeError::UnknownType);
+        }
+        if kind == b'0' && text.len() > MAX_CONNECT_LEN {
+            return Err(DecodeError::ConnectTooLong);
         }
         let rest = &text[1..];
         let (attachments, rest) = match kind {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 use unisono_proto::Value;
-use unisono_proto::limits::{Limits, MAX_ACK_ID, MAX_NAMESPACE_LEN};
+use unisono_proto::limits::{Limits, MAX_ACK_ID, MAX_CONNECT_LEN, MAX_NAMESPACE_LEN};
 use unisono_proto::socket::{
     DecodeError, Decoder, EncodeError, Encoded, Packet, encode, encode_ack, encode_event,
 };
@@ -286,8 +286,12 @@ fn refuses_what_closes_a_connection() {
     check(&format!("2{}", "2".repeat(100_000)), DecodeError::AckId);
     check(&format!("2{}[\"a\"]", MAX_ACK_ID + 1), DecodeError::AckId);
     check(
-        &format!("0/{}", "n".repeat(1_000_000)),
+        &format!("2/{}", "n".repeat(1_000_000)),
         DecodeError::NamespaceTooLong,
+    );
+    check(
+        &format!("0{{\"token\":\"{}\"}}", "t".repeat(MAX_CONNECT_LEN)),
+        DecodeError::ConnectTooLong,
     );
     check(
         &format!("2[\"a\",{}", "[".repeat(1_000_000)),

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode, Version};
 use unisono_proto::engine::{Open, Rejection, Sid, Transport};
 use unisono_proto::ws;
 
@@ -40,7 +40,7 @@ pub(super) fn polling<B>(server: &Arc<Server>, request: &Request<B>) -> Answer {
 
 /// Opens a WebSocket session: the open packet is the first frame.
 pub(super) fn websocket<B>(server: &Arc<Server>, mut request: Request<B>) -> Answer {
-    let Some(mut answer) = switching_protocols(request.headers()) else {
+    let Some(mut answer) = switching_protocols(&request) else {
         return refuse(server, &Rejection::BadRequest);
     };
     let conn = open(server, &request, false);
@@ -52,7 +52,7 @@ pub(super) fn websocket<B>(server: &Arc<Server>, mut request: Request<B>) -> Ans
 
 /// Lets a WebSocket probe a polling session. A second one is refused without harm to the first.
 pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Request<B>) -> Answer {
-    let Some(answer) = switching_protocols(request.headers()) else {
+    let Some(answer) = switching_protocols(&request) else {
         return refuse(server, &Rejection::BadRequest);
     };
     let begins = {
@@ -121,10 +121,14 @@ fn compact(headers: &HeaderMap) -> Box<str> {
     lines.into_boxed_str()
 }
 
-/// The 101 answer, if the request has a key and the right version (RFC 6455, section 4.2.1). Extensions are not negotiated.
-fn switching_protocols(headers: &HeaderMap) -> Option<Answer> {
-    let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
-    let key = headers.get(header::SEC_WEBSOCKET_KEY)?.to_str().ok()?;
+/// The 101 answer, if the request is a GET of HTTP/1.1 with one key and the right version (RFC 6455, section 4.2.1). Extensions and
+/// subprotocols are not negotiated, so what the client says about them is not even read.
+fn switching_protocols<B>(request: &Request<B>) -> Option<Answer> {
+    if request.method() != Method::GET || request.version() != Version::HTTP_11 {
+        return None;
+    }
+    let version = only(request.headers(), &header::SEC_WEBSOCKET_VERSION)?;
+    let key = only(request.headers(), &header::SEC_WEBSOCKET_KEY)?;
     if version != "13" || STANDARD.decode(key).ok()?.len() != 16 {
         return None;
     }
@@ -135,4 +139,13 @@ fn switching_protocols(headers: &HeaderMap) -> Option<Answer> {
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     Some(answer)
+}
+
+/// The text of a header that must not be repeated (section 11.3).
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
 }

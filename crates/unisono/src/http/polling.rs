@@ -81,12 +81,21 @@ where
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let begins = conn.with(|mail| {
-        let polling = mail.polling.as_mut()?;
+        let ended = mail.closing.is_some();
+        let polling = mail.polling.as_mut().filter(|_| !ended)?;
         Some(!std::mem::replace(&mut polling.posting, true))
     });
     let Some(begins) = begins else {
-        // A WebSocket has taken over since the session was looked up.
-        return refuse(server, &Rejection::BadRequest);
+        // It is kept for a last poll only, or a WebSocket has taken over since it was looked up.
+        let ended = conn.is_closed();
+        return refuse(
+            server,
+            if ended {
+                &Rejection::UnknownSid
+            } else {
+                &Rejection::BadRequest
+            },
+        );
     };
     let binary = request
         .headers()
@@ -120,7 +129,9 @@ where
     };
     let (reply, taken) = oneshot::channel();
     conn.with(|mail| {
-        if let Some(polling) = &mut mail.polling {
+        // Of a session that has ended meanwhile, nobody takes it: the reply is dropped and answers at once.
+        let ended = mail.closing.is_some();
+        if let Some(polling) = mail.polling.as_mut().filter(|_| !ended) {
             polling.post = Some(Post { body, reply });
         }
     });

@@ -30,7 +30,13 @@ impl Session {
                     self.finished();
                 }
             }
-            Wire::Polling(polling) => polling.refuse_post(),
+            Wire::Polling(polling) => {
+                polling.refuse_post();
+                // One that has arrived and was not begun is answered by dropping its sender.
+                if let Some(polling) = &mut self.conn.mailbox().polling {
+                    polling.post = None;
+                }
+            }
             Wire::Gone => self.finished(),
         }
     }

@@ -47,6 +47,8 @@ pub(crate) struct Session {
     written: Written,
     /// Not reading, because handlers are behind.
     held_back: bool,
+    /// No namespace has been joined yet; counted in `Stats::joining`.
+    joining: bool,
 }
 
 enum Wire {
@@ -81,6 +83,7 @@ impl Session {
 
     fn new(server: Arc<Server>, conn: Arc<Conn>, wire: Wire) -> Self {
         server.tasks.fetch_add(1, Relaxed);
+        server.counters.joining.fetch_add(1, Relaxed);
         let machine = Connection::new(&server.config.connection, server.now_ms());
         let armed = machine.next_deadline();
         let timer = Box::pin(tokio::time::sleep_until(server.instant(armed)));
@@ -95,6 +98,14 @@ impl Session {
             armed,
             written: Written::default(),
             held_back: false,
+            joining: true,
+        }
+    }
+
+    /// A namespace was joined, or none ever will be.
+    fn joined(&mut self) {
+        if std::mem::take(&mut self.joining) {
+            self.server.counters.joining.fetch_sub(1, Relaxed);
         }
     }
 
@@ -105,6 +116,7 @@ impl Session {
         }
         tracing::debug!(sid = %self.conn.sid, reason = reason.as_str(), "connection closed");
         self.conn.close(reason);
+        self.joined();
         self.slots.leave_all(reason);
         self.begin_finish(reason);
     }
@@ -258,12 +270,19 @@ impl Future for Session {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        let mut steps = 0;
         loop {
             this.look();
             this.poll_timer(cx);
             this.slots.poll(cx, &this.server.counters);
             if this.poll_wire(cx) {
-                continue;
+                steps += 1;
+                if steps < MAX_STEPS {
+                    continue;
+                }
+                // The others' turn.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if this.phase == Phase::Done && this.slots.is_empty() {
                 return Poll::Ready(());
@@ -283,6 +302,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         // Also when the runtime stops: nobody may find a session without its task.
         self.conn.close(CloseReason::ServerShuttingDown);
+        self.joined();
         self.leave_wire();
         self.server.forget(self.conn.sid);
         self.slots.leave_all(CloseReason::ServerShuttingDown);
@@ -291,6 +311,10 @@ impl Drop for Session {
         }
     }
 }
+
+/// Steps in a row before other connections get their turn. A step is one read of at most 16 KiB, which may hold thousands of empty
+/// frames, or a few hundred packets of a POST: a peer that sends as fast as it can keeps a thread busy for a few milliseconds at a time.
+const MAX_STEPS: usize = 16;
 
 /// How long a closing transport may take to carry its last bytes. Longer only helps a peer that has stopped reading.
 pub(super) const LINGER: Duration = Duration::from_secs(2);

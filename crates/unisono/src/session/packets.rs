@@ -112,6 +112,7 @@ impl Session {
                     if let Some(member) = self.machine.accept(&nsp) {
                         let socket = Socket::attach(space, &self.conn, auth);
                         self.slots.join(member, socket);
+                        self.joined();
                     }
                     return;
                 }

@@ -11,6 +11,9 @@ use super::{Phase, Session, Wire};
 use crate::conn::{Mailbox, Post};
 use crate::outgoing::Outgoing;
 
+/// Packets of a POST in one step of the session: a body of the largest size may hold half a million.
+const MAX_RECORDS: usize = 256;
+
 /// A POST that is being worked off.
 #[derive(Debug, Default)]
 pub(crate) struct Polling {
@@ -94,7 +97,7 @@ impl Session {
 
     fn work_off_post(&mut self) -> bool {
         let mut worked = false;
-        loop {
+        for _ in 0..MAX_RECORDS {
             let Wire::Polling(polling) = &mut self.wire else {
                 return true;
             };
@@ -137,6 +140,7 @@ impl Session {
                 None => self.refuse_packet(CloseReason::ParseError),
             }
         }
+        true
     }
 
     /// A WebSocket that has finished its probe takes over: the waiting GET is released, and the queue goes out on the WebSocket.

@@ -5,23 +5,24 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, Interval, interval_at, timeout};
 use unisono_proto::engine;
 use unisono_proto::ws::Event;
 
 use super::scratch::with_scratch;
 use super::websocket::{WebSocket, Written};
-use crate::conn::Conn;
+use crate::conn::{Conn, PollingMail};
 use crate::outgoing::Outgoing;
 use crate::server::Server;
 use crate::stats::Refusal;
 
-/// How often the waiting GET is released with a noop while a probe is under way, as Node does: the client can only pause polling
-/// between two GETs.
-const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a probe looks whether its session is still there. As often the waiting GET is released with a noop once the probe is answered,
+/// as Node does: the client can only pause polling between two GETs.
+const TICK: Duration = Duration::from_millis(100);
 
 /// A WebSocket that has finished its probe.
 #[derive(Debug)]
@@ -29,8 +30,25 @@ pub(crate) struct Candidate {
     pub(crate) socket: WebSocket,
 }
 
+/// Counts a probe in `Stats::probing` for as long as it goes on, also when its task is dropped.
+struct Probing(Arc<Server>);
+
+impl Probing {
+    fn begin(server: Arc<Server>) -> Self {
+        server.counters.probing.fetch_add(1, Relaxed);
+        Self(server)
+    }
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.0.counters.probing.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Runs the probe and hands the WebSocket over. The caller has already set `upgrading`.
 pub(crate) async fn probe(server: Arc<Server>, conn: Arc<Conn>, mut socket: WebSocket) {
+    let probing = Probing::begin(server.clone());
     let outcome = timeout(server.config.upgrade_timeout, run(&conn, &mut socket)).await;
     let succeeded = matches!(outcome, Ok(Ok(())));
     conn.with(|mail| {
@@ -47,36 +65,45 @@ pub(crate) async fn probe(server: Arc<Server>, conn: Arc<Conn>, mut socket: WebS
         server.counters.refuse(Refusal::Upgrade);
         tracing::debug!(sid = %conn.sid, "upgrade failed; the session goes on with polling");
     }
+    drop(probing);
 }
 
 async fn run(conn: &Conn, socket: &mut WebSocket) -> io::Result<()> {
     let mut written = Written::default();
+    let mut ticks = interval_at(Instant::now(), TICK);
     // The client speaks first, but only after the head of the 101.
     poll_fn(|cx| socket.poll_write(cx, &mut written)).await?;
-    let first = next_text(socket).await?;
+    let first = next_text_of(conn, socket, &mut ticks, |_| {}).await?;
     if !matches!(engine::decode(&first), Ok(engine::Packet::Ping(text)) if text == "probe") {
         return Err(io::ErrorKind::InvalidData.into());
     }
     socket.hands.push_back(Outgoing::raw("3probe"));
     poll_fn(|cx| socket.poll_write(cx, &mut written)).await?;
-    let mut ticks = interval_at(Instant::now(), RELEASE_INTERVAL);
+    // The client stops polling as soon as its waiting GET is answered.
+    ticks.reset_immediately();
+    let release = |mail: &mut PollingMail| mail.release = true;
+    let second = next_text_of(conn, socket, &mut ticks, release).await?;
+    match engine::decode(&second) {
+        Ok(engine::Packet::Upgrade) => Ok(()),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The next text message, while the session lives; `at_tick` is done to its mail meanwhile.
+async fn next_text_of(
+    conn: &Conn,
+    socket: &mut WebSocket,
+    ticks: &mut Interval,
+    at_tick: impl Fn(&mut PollingMail),
+) -> io::Result<String> {
     loop {
         tokio::select! {
-            text = next_text(socket) => {
-                return match engine::decode(&text?) {
-                    Ok(engine::Packet::Upgrade) => Ok(()),
-                    _ => Err(io::ErrorKind::InvalidData.into()),
-                };
-            }
+            text = next_text(socket) => return text,
             _ = ticks.tick() => {
                 if conn.is_closed() {
                     return Err(io::ErrorKind::NotConnected.into());
                 }
-                conn.with(|mail| {
-                    if let Some(polling) = &mut mail.polling {
-                        polling.release = true;
-                    }
-                });
+                conn.with(|mail| mail.polling.as_deref_mut().map(&at_tick));
             }
         }
     }
