@@ -3,6 +3,7 @@
 //! It is one future, written by hand: what it holds is what an idle connection costs.
 
 mod finish;
+mod flood;
 mod packets;
 mod polling;
 mod probe;
@@ -22,7 +23,9 @@ use tokio::time::Sleep;
 use unisono_proto::connection::{CloseReason, Connection, Due};
 
 use crate::conn::Conn;
+use crate::limits::Meter;
 use crate::outgoing::Outgoing;
+use crate::seats::Seat;
 use crate::server::Server;
 use crate::stats::Refusal;
 use polling::Polling;
@@ -47,6 +50,10 @@ pub(crate) struct Session {
     written: Written,
     /// Not reading, because handlers are behind.
     held_back: bool,
+    /// What the client has sent, once it has and if that is limited.
+    meter: Option<Box<Meter>>,
+    /// Its place among the sessions of its address, if those are limited.
+    seat: Option<Seat>,
 }
 
 enum Wire {
@@ -95,7 +102,15 @@ impl Session {
             armed,
             written: Written::default(),
             held_back: false,
+            meter: None,
+            seat: None,
         }
+    }
+
+    /// Keeps the session's place until it is closed.
+    pub(crate) fn seated(mut self, seat: Option<Seat>) -> Self {
+        self.seat = seat;
+        self
     }
 
     /// Ends the session. The sockets leave their rooms at once; what was already queued still goes out if the transport works.
@@ -245,7 +260,11 @@ impl Session {
             match socket.poll_read(cx, buffer) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(0)) => self.end(CloseReason::TransportClose),
-                Poll::Ready(Ok(n)) => self.decode(&mut buffer[..n]),
+                Poll::Ready(Ok(n)) => {
+                    if self.admit_bytes(n) {
+                        self.decode(&mut buffer[..n]);
+                    }
+                }
                 Poll::Ready(Err(_)) => self.end(CloseReason::TransportError),
             }
             true

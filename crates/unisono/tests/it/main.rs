@@ -9,6 +9,7 @@ mod drain;
 mod events;
 mod examples;
 mod http;
+mod limits;
 mod mixed;
 mod ordered;
 mod polling;
