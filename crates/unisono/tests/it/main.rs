@@ -8,6 +8,7 @@
 mod drain;
 mod events;
 mod examples;
+mod hooks;
 mod http;
 mod limits;
 mod mixed;
