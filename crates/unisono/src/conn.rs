@@ -4,7 +4,7 @@
 //! here and wake that task; it then drains the whole queue with one vectored write.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -45,8 +45,10 @@ pub struct Handshake {
     pub url: Box<str>,
     /// The request's headers, one `name: value` a line, names in lower case.
     pub(crate) headers: Box<str>,
-    /// The peer's address, where the HTTP server passed it on.
+    /// The peer's address, where the HTTP server passed it on: the client's, or that of the proxy in front.
     pub address: Option<SocketAddr>,
+    /// Whom a trusted proxy named. Boxed because it is rare and the address of every client would not be.
+    pub(crate) forwarded_for: Option<Box<IpAddr>>,
     /// Milliseconds since the Unix epoch when the session opened.
     pub issued_ms: u64,
 }
@@ -57,6 +59,13 @@ impl Handshake {
         self.headers()
             .find(|(n, _)| *n == name)
             .map(|(_, value)| value)
+    }
+
+    /// The client's address: the peer's, or, if the peer is one of the [trusted proxies](crate::Builder::trusted_proxies), the one that it
+    /// names in `X-Forwarded-For`. An IPv4 address that came as an IPv6 one is an IPv4 address.
+    pub fn client_address(&self) -> Option<IpAddr> {
+        let peer = || self.address.map(|peer| peer.ip().to_canonical());
+        self.forwarded_for.as_deref().copied().or_else(peer)
     }
 
     /// All request headers, names in lower case.

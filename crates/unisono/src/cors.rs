@@ -40,6 +40,8 @@ pub(crate) enum Verdict {
     Allowed(HeaderValue),
     /// Not allowed.
     Foreign,
+    /// Not text, so no browser's.
+    Malformed,
 }
 
 impl Cors {
@@ -82,10 +84,13 @@ impl Cors {
         let Some(origin) = origins.next() else {
             return Verdict::Plain;
         };
-        // Two origins, or one that is not text, come from no browser.
-        let (None, Ok(text)) = (origins.next(), origin.to_str()) else {
-            return Verdict::Foreign;
+        let Ok(text) = origin.to_str() else {
+            return Verdict::Malformed;
         };
+        // Two come from no browser either.
+        if origins.next().is_some() {
+            return Verdict::Foreign;
+        }
         let listed = self.any || self.origins.iter().any(|o| o == text);
         if listed || self.allow.as_ref().is_some_and(|allow| allow(text)) {
             return Verdict::Allowed(origin.clone());
@@ -148,6 +153,7 @@ mod tests {
             Verdict::Plain => "plain",
             Verdict::Allowed(_) => "allowed",
             Verdict::Foreign => "foreign",
+            Verdict::Malformed => "malformed",
         }
     }
 

@@ -28,18 +28,23 @@
 
 mod ack;
 mod broadcast;
+mod bucket;
+mod builder;
 mod conn;
 mod cors;
+mod drain;
 mod error;
 mod extract;
 mod handler;
 mod http;
 mod ids;
 mod io;
+mod limits;
 mod namespace;
 mod outgoing;
 mod port;
 mod prepared;
+mod seats;
 mod serve;
 mod server;
 mod session;
@@ -50,13 +55,17 @@ mod turnstile;
 
 pub use self::ack::{Ack, AckError};
 pub use self::broadcast::Broadcast;
+pub use self::builder::Builder;
 pub use self::conn::Handshake;
 pub use self::cors::Cors;
 pub use self::error::{ConnectError, EmitError};
 pub use self::extract::{Args, ArgumentError, Data, DisconnectReason, FromCall, State};
 pub use self::handler::{Call, Handler};
-pub use self::http::{NotFound, PeerAddr, SocketIoLayer, SocketIoService};
-pub use self::io::{Io, IoBuilder};
+pub use self::http::{
+    Cookie, CookieError, HandshakeRequest, NotFound, PeerAddr, ResponseContext, SameSite,
+    SocketIoLayer, SocketIoService,
+};
+pub use self::io::{Io, IoBuilder, SocketIo};
 pub use self::namespace::Namespace;
 pub use self::prepared::{Expectation, Prepared, REVISION_KEY};
 pub use self::serve::serve;
@@ -64,6 +73,7 @@ pub use self::socket::Socket;
 pub use self::space::{Decision, Note, Space};
 pub use self::stats::{LAG_BUCKETS_US, Refusal, Stats};
 
+pub use ipnet::IpNet;
 pub use unisono_cluster::{Broker, LinkState, LinkStats, MemoryBroker, MemoryBus};
 pub use unisono_proto::Value;
 pub use unisono_proto::engine::Transport;

@@ -12,23 +12,41 @@ use unisono_cluster::{Broker, Inbox, LinkState};
 use unisono_proto::connection;
 use unisono_proto::engine::{self, Sid, Transport};
 
+use crate::bucket::Bucket;
 use crate::conn::{Conn, QueueLimits};
 use crate::cors::Cors;
+use crate::http::{Cookie, Hooks};
+use crate::limits::Limits;
 use crate::outgoing::Outgoing;
+use crate::seats::Seats;
 use crate::space::SpaceInner;
 use crate::stats::Counters;
 
 /// Checked configuration.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// With slashes at both ends.
+    /// With a slash in front and none behind.
     pub(crate) path: String,
+    /// Whether a slash must follow.
+    pub(crate) trailing_slash: bool,
     pub(crate) connection: connection::Config,
     pub(crate) queue: QueueLimits,
     pub(crate) transports: Vec<Transport>,
+    pub(crate) allow_upgrades: bool,
     pub(crate) upgrade_timeout: Duration,
     pub(crate) max_connections: usize,
+    pub(crate) limits: Limits,
     pub(crate) cors: Cors,
+    pub(crate) cookie: Option<Cookie>,
+    pub(crate) hooks: Hooks,
+}
+
+impl Config {
+    /// Whether a request's path is ours: `/socket.io/`, and whatever follows.
+    pub(crate) fn holds(&self, path: &str) -> bool {
+        path.strip_prefix(&*self.path)
+            .is_some_and(|rest| rest.starts_with('/') || (rest.is_empty() && !self.trailing_slash))
+    }
 }
 
 pub(crate) struct Server {
@@ -37,6 +55,12 @@ pub(crate) struct Server {
     /// A std mutex: held for one look-up, never across an await.
     sessions: Mutex<HashMap<Sid, Arc<Conn>>>,
     pub(crate) counters: Arc<Counters>,
+    /// Sessions by client address, if they are limited.
+    pub(crate) seats: Arc<Seats>,
+    /// A std mutex: held for a sum, never across an await.
+    handshakes: Mutex<Bucket>,
+    /// Handshakes that were let in and whose sessions are not open yet.
+    pub(crate) opening: AtomicUsize,
     epoch: Instant,
     /// The one PING that every connection sends.
     pub(crate) ping: Arc<Outgoing>,
@@ -61,6 +85,9 @@ impl Server {
             spaces,
             sessions: Mutex::default(),
             counters,
+            seats: Arc::default(),
+            handshakes: Mutex::default(),
+            opening: AtomicUsize::new(0),
             epoch,
             ping: Outgoing::control(&engine::Packet::Ping("".into())),
             draining: AtomicBool::new(false),
@@ -111,8 +138,20 @@ impl Server {
         drop(gone);
     }
 
+    /// Sessions that are open or will be.
     pub(crate) fn session_count(&self) -> usize {
-        self.sessions().len()
+        self.sessions().len() + self.opening.load(Relaxed)
+    }
+
+    /// Whether one more handshake comes within the rate.
+    pub(crate) fn admit_handshake(&self) -> bool {
+        let Some(rate) = self.config.limits.handshakes else {
+            return true;
+        };
+        let now_ms = self.now_ms();
+        let bucket = self.handshakes.lock();
+        let mut bucket = bucket.unwrap_or_else(PoisonError::into_inner);
+        bucket.take(rate, 1, now_ms)
     }
 
     pub(crate) fn all_sessions(&self) -> Vec<Arc<Conn>> {

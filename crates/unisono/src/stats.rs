@@ -15,7 +15,7 @@ pub enum Refusal {
     BadMethod,
     /// A request that contradicts its session (HTTP 400, code 3).
     BadRequest,
-    /// Refused by the application (CONNECT_ERROR).
+    /// Refused by the application (HTTP 403, code 4, or CONNECT_ERROR).
     Forbidden,
     /// An Engine.IO version that is not offered (HTTP 400, code 5).
     UnsupportedVersion,
@@ -49,11 +49,21 @@ pub enum Refusal {
     Bus,
     /// A message lost because deliveries pile up on this node.
     Congestion,
+    /// More handshakes than the node takes (HTTP 503).
+    HandshakeRate,
+    /// As many sessions as allowed are open from the client's address (HTTP 429).
+    AddressLimit,
+    /// The application did not decide about a handshake in time (HTTP 503).
+    AllowTimeout,
+    /// A client that sends packets faster than it may.
+    EventRate,
+    /// A client that sends bytes faster than it may.
+    ByteRate,
 }
 
 impl Refusal {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::UnknownTransport,
         Self::UnknownSid,
         Self::BadMethod,
@@ -75,6 +85,11 @@ impl Refusal {
         Self::Panic,
         Self::Bus,
         Self::Congestion,
+        Self::HandshakeRate,
+        Self::AddressLimit,
+        Self::AllowTimeout,
+        Self::EventRate,
+        Self::ByteRate,
     ];
 
     /// The label value for metrics.
@@ -101,6 +116,11 @@ impl Refusal {
             Self::Panic => "panic",
             Self::Bus => "bus",
             Self::Congestion => "congestion",
+            Self::HandshakeRate => "handshake_rate",
+            Self::AddressLimit => "address_limit",
+            Self::AllowTimeout => "allow_timeout",
+            Self::EventRate => "event_rate",
+            Self::ByteRate => "byte_rate",
         }
     }
 }

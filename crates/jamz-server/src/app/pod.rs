@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use unisono::{Cors, Io};
+use unisono::{Cors, Io, IoBuilder};
 use unisono_cluster::{Broker, MemoryBus};
 use unisono_redis::RedisBroker;
 
 use super::{App, Link, watch_link};
-use crate::config::{Config, RedisSettings, names};
+use crate::config::{Config, Limits, RedisSettings, names};
 use crate::metrics::Metrics;
 use crate::session::{SessionId, Sessions};
 use crate::store::{MemoryStore, RedisStore, SharedSessions, Store};
@@ -185,7 +185,7 @@ fn io(app: &App, link: Arc<dyn Broker>) -> Io {
         .redis
         .as_ref()
         .map_or(names::DEFAULT_REDIS_KEY, |redis| redis.key.as_str());
-    Io::builder()
+    limited(Io::builder(), &config.limits)
         .path("/socket.io/")
         .ping_interval(PING_INTERVAL)
         .ping_timeout(PING_TIMEOUT)
@@ -194,6 +194,22 @@ fn io(app: &App, link: Arc<dyn Broker>) -> Io {
         .broker(link, key)
         .namespace(events::namespace(app.clone()))
         .build()
+}
+
+fn limited(mut io: IoBuilder, limits: &Limits) -> IoBuilder {
+    if let Some(rate) = limits.handshakes {
+        io = io.handshake_rate(rate.per_second, rate.burst);
+    }
+    if let Some(rate) = limits.events {
+        io = io.event_rate(rate.per_second, rate.burst);
+    }
+    if let Some(rate) = limits.bytes {
+        io = io.byte_rate(rate.per_second, rate.burst);
+    }
+    if let Some(connections) = limits.connections_per_address {
+        io = io.connections_per_address(connections);
+    }
+    io.trusted_proxies(limits.trusted_proxies.iter().copied())
 }
 
 async fn told(mut stopped: watch::Receiver<bool>) {

@@ -6,6 +6,7 @@
 pub mod names;
 
 mod error;
+mod limits;
 mod parse;
 mod source;
 
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use limits::{Limits, Rate};
 pub use source::{ProcessEnvironment, Source};
 use unisono_redis::{RedisConfig, redact_url};
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub readyz_drain_status: u16,
     /// Largest message of a client in bytes.
     pub max_payload_bytes: usize,
+    /// What clients may ask of the pod.
+    pub limits: Limits,
 }
 
 /// How to reach Redis and under which prefix.
@@ -138,6 +142,17 @@ impl Config {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
         };
+        let limits = &self.limits;
+        let proxies: Vec<_> = limits
+            .trusted_proxies
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let proxies = match proxies.join(",") {
+            none if none.is_empty() => "(unset)".to_owned(),
+            some => some,
+        };
+        let address_limit = limits::show(limits.connections_per_address.as_ref());
         let line = |name: &str, value: &dyn fmt::Display| format!("{name}={value}");
         vec![
             line(names::PORT, &self.port),
@@ -163,6 +178,14 @@ impl Config {
             line(names::DRAIN_SECONDS, &self.drain.as_secs()),
             line(names::READYZ_DRAIN_STATUS, &self.readyz_drain_status),
             line(names::MAX_PAYLOAD_BYTES, &self.max_payload_bytes),
+            line(
+                names::HANDSHAKE_RATE,
+                &limits::show(limits.handshakes.as_ref()),
+            ),
+            line(names::CONNECTIONS_PER_ADDRESS, &address_limit),
+            line(names::TRUSTED_PROXIES, &proxies),
+            line(names::EVENT_RATE, &limits::show(limits.events.as_ref())),
+            line(names::BYTE_RATE, &limits::show(limits.bytes.as_ref())),
         ]
     }
 }

@@ -3,6 +3,8 @@
 //! Manifests, tests and the command line all take the names from here, so that a
 //! renamed variable breaks a test instead of a deployment.
 
+use super::Rate;
+
 /// Port for clients: Socket.IO, `/api/*` and `/health`. Default [`DEFAULT_PORT`].
 pub const PORT: &str = "PORT";
 /// Address both listeners bind to. Default [`DEFAULT_HOST`].
@@ -33,6 +35,17 @@ pub const DRAIN_SECONDS: &str = "DRAIN_SECONDS";
 pub const READYZ_DRAIN_STATUS: &str = "READYZ_DRAIN_STATUS";
 /// Largest message a client may send, in bytes. Default [`DEFAULT_MAX_PAYLOAD_BYTES`].
 pub const MAX_PAYLOAD_BYTES: &str = "MAX_PAYLOAD_BYTES";
+/// Handshakes of all clients per second, and at once: `2000:4000`, or `off`. Default [`DEFAULT_HANDSHAKE_RATE`].
+pub const HANDSHAKE_RATE: &str = "HANDSHAKE_RATE";
+/// Connections that one client address may have open, or `off`. Default: [`DEFAULT_CONNECTIONS_PER_ADDRESS`] if [`TRUSTED_PROXIES`] is
+/// set, else `off`: without it all clients seem to have the address of the ingress.
+pub const CONNECTIONS_PER_ADDRESS: &str = "CONNECTIONS_PER_ADDRESS";
+/// Networks of the proxies whose `X-Forwarded-For` is believed, comma-separated. Default: none.
+pub const TRUSTED_PROXIES: &str = "TRUSTED_PROXIES";
+/// Packets of one client per second, and at once: `100:1000`, or `off`. Default [`DEFAULT_EVENT_RATE`].
+pub const EVENT_RATE: &str = "EVENT_RATE";
+/// Bytes of one client per second, and at once, or `off`. Default [`DEFAULT_BYTE_RATE`].
+pub const BYTE_RATE: &str = "BYTE_RATE";
 
 /// Every variable the binary reads.
 pub const ALL: &[&str] = &[
@@ -51,6 +64,11 @@ pub const ALL: &[&str] = &[
     DRAIN_SECONDS,
     READYZ_DRAIN_STATUS,
     MAX_PAYLOAD_BYTES,
+    HANDSHAKE_RATE,
+    CONNECTIONS_PER_ADDRESS,
+    TRUSTED_PROXIES,
+    EVENT_RATE,
+    BYTE_RATE,
 ];
 
 /// Default of [`PORT`], the port of the Node.js server this one replaces.
@@ -71,3 +89,23 @@ pub const DEFAULT_DRAIN_SECONDS: u64 = 20;
 /// Default of [`MAX_PAYLOAD_BYTES`], 8 MiB: playlists embed cover art as base64
 /// and pass 1 MB easily.
 pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 8 * 1024 * 1024;
+/// Default of [`HANDSHAKE_RATE`]: 20,000 clients of a pod that died are back within eight seconds, well before
+/// front-ends give up (five attempts, ten seconds at least), and those that are connected hardly notice.
+pub const DEFAULT_HANDSHAKE_RATE: Rate = Rate {
+    per_second: 2000,
+    burst: 4000,
+};
+/// Default of [`CONNECTIONS_PER_ADDRESS`] behind trusted proxies: an office or a mobile network shares one address,
+/// and nobody takes more than a few percent of a pod.
+pub const DEFAULT_CONNECTIONS_PER_ADDRESS: u32 = 500;
+/// Default of [`EVENT_RATE`]: the front-end sends a few events a second, and some hundred WebRTC candidates at once
+/// when it joins a large voice room.
+pub const DEFAULT_EVENT_RATE: Rate = Rate {
+    per_second: 100,
+    burst: 1000,
+};
+/// Default of [`BYTE_RATE`]: a few of the largest messages one after another, then one every four seconds.
+pub const DEFAULT_BYTE_RATE: Rate = Rate {
+    per_second: 2 << 20,
+    burst: 32 << 20,
+};

@@ -6,8 +6,8 @@ use unisono_redis::RedisConfig;
 
 use super::error::{ConfigError, ConfigErrors};
 use super::{
-    Auth, Config, DRAIN_CEILING, LogFormat, MAX_PAYLOAD_CEILING_BYTES, MAX_PAYLOAD_FLOOR_BYTES,
-    RedisSettings, Secret, Source, names,
+    Auth, Config, DRAIN_CEILING, Limits, LogFormat, MAX_PAYLOAD_CEILING_BYTES,
+    MAX_PAYLOAD_FLOOR_BYTES, Rate, RedisSettings, Secret, Source, limits, names,
 };
 
 /// Reads one variable after another and remembers what was wrong.
@@ -53,6 +53,7 @@ impl<'a> Reader<'a> {
             drain: self.drain(),
             readyz_drain_status: self.readyz_drain_status(),
             max_payload_bytes: self.max_payload_bytes(),
+            limits: self.limits(),
         };
         self.unknown_names();
         if self.errors.is_empty() {
@@ -236,6 +237,39 @@ impl<'a> Reader<'a> {
                     .contains(&bytes)
                     .then_some(bytes)
             },
+        )
+    }
+
+    fn limits(&mut self) -> Limits {
+        let handshakes = self.rate(names::HANDSHAKE_RATE, names::DEFAULT_HANDSHAKE_RATE);
+        let trusted_proxies = self.or(
+            names::TRUSTED_PROXIES,
+            Vec::new(),
+            "networks such as 10.42.0.0/16 or single addresses, comma-separated",
+            |text| text.split(',').map(limits::network).collect(),
+        );
+        let behind_proxies = !trusted_proxies.is_empty();
+        let connections_per_address = self.or(
+            names::CONNECTIONS_PER_ADDRESS,
+            behind_proxies.then_some(names::DEFAULT_CONNECTIONS_PER_ADDRESS),
+            "a number of connections from 1, or `off`",
+            |text| limits::or_off(text, |text| text.parse().ok().filter(|&n| n > 0)),
+        );
+        Limits {
+            handshakes,
+            events: self.rate(names::EVENT_RATE, names::DEFAULT_EVENT_RATE),
+            bytes: self.rate(names::BYTE_RATE, names::DEFAULT_BYTE_RATE),
+            connections_per_address,
+            trusted_proxies,
+        }
+    }
+
+    fn rate(&mut self, name: &'static str, default: Rate) -> Option<Rate> {
+        self.or(
+            name,
+            Some(default),
+            "so many a second and so many at once, such as 100:1000, both above zero, or `off`",
+            |text| limits::or_off(text, Rate::parse),
         )
     }
 

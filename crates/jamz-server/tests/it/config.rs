@@ -19,6 +19,13 @@ fn nothing_set_is_a_good_configuration() {
     assert_eq!(config.drain.as_secs(), names::DEFAULT_DRAIN_SECONDS);
     assert_eq!(config.readyz_drain_status, 200);
     assert_eq!(config.max_payload_bytes, 8 << 20);
+    assert_eq!(
+        config.limits.handshakes,
+        Some(names::DEFAULT_HANDSHAKE_RATE)
+    );
+    assert_eq!(config.limits.events, Some(names::DEFAULT_EVENT_RATE));
+    assert_eq!(config.limits.bytes, Some(names::DEFAULT_BYTE_RATE));
+    assert_eq!(config.limits.connections_per_address, None);
     assert!(matches!(config.auth, Auth::Optional(None)));
 }
 
@@ -43,6 +50,11 @@ fn everything_set_is_taken_over() {
         (names::DRAIN_SECONDS, "0"),
         (names::READYZ_DRAIN_STATUS, "404"),
         (names::MAX_PAYLOAD_BYTES, "1024"),
+        (names::HANDSHAKE_RATE, "off"),
+        (names::CONNECTIONS_PER_ADDRESS, "7"),
+        (names::TRUSTED_PROXIES, "10.0.0.0/8, ::1"),
+        (names::EVENT_RATE, "5"),
+        (names::BYTE_RATE, "6:7"),
         ("REDIS_SERVICE_HOST", "10.0.0.1"),
         ("REDIS_SERVICE_PORT", "6379"),
         ("REDIS_PORT", "tcp://10.0.0.1:6379"),
@@ -58,6 +70,34 @@ fn everything_set_is_taken_over() {
     assert!(shown.contains("REDIS_URL=redis://***@h:1/2"), "{shown}");
     assert!(!shown.contains("hidden") && !format!("{config:?}").contains("hidden"));
     assert!(!format!("{config:?}").contains("u:p"));
+    let limits = &config.limits;
+    let seven = (limits.handshakes, limits.connections_per_address);
+    assert_eq!(seven, (None, Some(7)));
+    for line in [
+        "HANDSHAKE_RATE=off",
+        "CONNECTIONS_PER_ADDRESS=7",
+        "TRUSTED_PROXIES=10.0.0.0/8,::1/128",
+        "EVENT_RATE=5:50",
+        "BYTE_RATE=6:7",
+    ] {
+        assert!(shown.contains(line), "{line} in {shown}");
+    }
+}
+
+#[test]
+fn connections_of_an_address_are_limited_where_addresses_are_known() {
+    let limit = |pairs: &[(&str, &str)]| {
+        let config = Config::read(&environment(pairs)).unwrap();
+        config.limits.connections_per_address
+    };
+    let proxies = (names::TRUSTED_PROXIES, "10.42.0.0/16");
+    let default = Some(names::DEFAULT_CONNECTIONS_PER_ADDRESS);
+    assert_eq!(limit(&[proxies]), default);
+    assert_eq!(
+        limit(&[proxies, (names::CONNECTIONS_PER_ADDRESS, "off")]),
+        None
+    );
+    assert_eq!(limit(&[(names::CONNECTIONS_PER_ADDRESS, "9")]), Some(9));
 }
 
 #[test]
@@ -118,6 +158,15 @@ fn what_is_wrong_is_named_with_the_way_out() {
     check(&[(names::DRAIN_SECONDS, "3601")], &["0 to 3600"]);
     check(&[(names::READYZ_DRAIN_STATUS, "500")], &["200, 404 or 503"]);
     check(&[(names::MAX_PAYLOAD_BYTES, "1023")], &["1024"]);
+    for rate in ["0", "5:0", "x", "1:2:3", "-1", "5:", "99999999999"] {
+        check(&[(names::EVENT_RATE, rate)], &["EVENT_RATE is"]);
+    }
+    check(&[(names::HANDSHAKE_RATE, "x")], &["such as 100:1000"]);
+    check(&[(names::BYTE_RATE, "x")], &["or `off`"]);
+    check(&[(names::CONNECTIONS_PER_ADDRESS, "0")], &["from 1"]);
+    for networks in ["10.0.0.0/33", "10.0.0.0/8,", "proxy"] {
+        check(&[(names::TRUSTED_PROXIES, networks)], &["10.42.0.0/16"]);
+    }
     check(
         &[
             (names::PORT, "x"),

@@ -10,6 +10,7 @@ mod config;
 mod deploy;
 mod document;
 mod events;
+mod flood;
 mod http;
 mod manifests;
 mod memory;

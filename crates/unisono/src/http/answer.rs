@@ -51,8 +51,17 @@ pub(super) fn rejection(rejection: &Rejection) -> Answer {
 
 /// No new sessions here now.
 pub(super) fn unavailable(message: &'static str) -> Answer {
+    later(StatusCode::SERVICE_UNAVAILABLE, message)
+}
+
+/// No more sessions for this client now.
+pub(super) fn too_many(message: &'static str) -> Answer {
+    later(StatusCode::TOO_MANY_REQUESTS, message)
+}
+
+fn later(status: StatusCode, message: &'static str) -> Answer {
     let mut answer = body(
-        StatusCode::SERVICE_UNAVAILABLE,
+        status,
         "application/json",
         format!(r#"{{"message":"{message}"}}"#),
     );

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use http::Request;
 use unisono_proto::ws::{self, Role};
 
+use super::entry::Pass;
 use crate::conn::Conn;
 use crate::server::Server;
 use crate::session::{Session, Stream, WebSocket, probe};
@@ -22,10 +23,9 @@ pub(crate) struct Successor {
     kind: Kind,
 }
 
-#[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     /// A session of its own.
-    Session,
+    Session(Pass),
     /// A WebSocket for a session that is polling.
     Probe,
 }
@@ -69,9 +69,10 @@ impl Successor {
         let decoder = ws::Decoder::new(Role::Server, server.config.connection.max_payload);
         let socket = WebSocket::new(stream, decoder, unread, unwritten);
         match kind {
-            Kind::Session => {
+            Kind::Session(mut pass) => {
                 server.remember(&conn);
-                Life::Session(Session::websocket(server, conn, socket))
+                let seat = pass.take_seat();
+                Life::Session(Session::websocket(server, conn, socket).seated(seat))
             }
             Kind::Probe => Life::Probe(Box::pin(probe(server, conn, socket))),
         }

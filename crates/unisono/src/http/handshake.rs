@@ -1,5 +1,6 @@
 //! How sessions begin, and how a polling session gets its WebSocket.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,10 +11,11 @@ use http::{Method, Request, StatusCode, Version};
 use unisono_proto::engine::{Open, Rejection, Sid, Transport};
 use unisono_proto::ws;
 
-use super::PeerAddr;
 use super::answer::{self, Answer};
+use super::entry::{self, Pass};
 use super::handover::{Kind, hand_over};
 use super::request::refuse;
+use super::{PeerAddr, hooks};
 use crate::conn::{Conn, Handshake};
 use crate::ids::new_sid;
 use crate::outgoing::Outgoing;
@@ -21,38 +23,74 @@ use crate::server::Server;
 use crate::session::Session;
 
 /// The session id of a new session, for proxies that keep a client without cookies on its node.
-const SID_HEADER: HeaderName = HeaderName::from_static("x-unisono-sid");
+pub(super) const SID_HEADER: HeaderName = HeaderName::from_static("x-unisono-sid");
+
+/// Opens a session, if nothing and nobody is against it.
+pub(super) async fn begin<B>(
+    server: &Arc<Server>,
+    transport: Transport,
+    request: Request<B>,
+) -> Answer {
+    let pass = match entry::enter(server, &request) {
+        Ok(pass) => pass,
+        Err(answer) => return answer,
+    };
+    let switching = match transport {
+        Transport::Polling => None,
+        Transport::WebSocket => match switching_protocols(&request) {
+            Some(answer) => Some(answer),
+            None => return refuse(server, &Rejection::BadRequest),
+        },
+    };
+    let question = hooks::question(server, &request, pass.client_address());
+    if let Err(answer) = hooks::allow(server, question).await {
+        return answer;
+    }
+    match switching {
+        None => polling(server, &request, pass),
+        Some(answer) => websocket(server, request, pass, answer),
+    }
+}
 
 /// Opens a polling session: the answer is the open packet.
-pub(super) fn polling<B>(server: &Arc<Server>, request: &Request<B>) -> Answer {
-    let conn = open(server, request, true);
-    let upgrades: &[Transport] = if server.config.transports.contains(&Transport::WebSocket) {
-        &[Transport::WebSocket]
-    } else {
-        &[]
-    };
+fn polling<B>(server: &Arc<Server>, request: &Request<B>, mut pass: Pass) -> Answer {
+    let conn = open(server, request, &pass, true);
+    let config = &server.config;
+    let upgrades: &[Transport] =
+        if config.allow_upgrades && config.transports.contains(&Transport::WebSocket) {
+            &[Transport::WebSocket]
+        } else {
+            &[]
+        };
     let mut answer = answer::payload(open_packet(server, conn.sid, upgrades));
     tell_sid(&mut answer, conn.sid);
+    let cookie = config.cookie.as_ref();
+    if let Some(value) = cookie.and_then(|cookie| cookie.header(conn.sid)) {
+        answer.headers_mut().insert(header::SET_COOKIE, value);
+    }
     server.remember(&conn);
-    tokio::spawn(Session::polling(server.clone(), conn));
+    tokio::spawn(Session::polling(server.clone(), conn).seated(pass.take_seat()));
     answer
 }
 
 /// Opens a WebSocket session: the open packet is the first frame.
-pub(super) fn websocket<B>(server: &Arc<Server>, mut request: Request<B>) -> Answer {
-    let Some(mut answer) = switching_protocols(&request) else {
-        return refuse(server, &Rejection::BadRequest);
-    };
-    let conn = open(server, &request, false);
+fn websocket<B>(
+    server: &Arc<Server>,
+    mut request: Request<B>,
+    pass: Pass,
+    mut answer: Answer,
+) -> Answer {
+    let conn = open(server, &request, &pass, false);
     tell_sid(&mut answer, conn.sid);
     conn.push(Outgoing::raw(&open_packet(server, conn.sid, &[])));
-    hand_over(server, conn, Kind::Session, &mut request);
+    hand_over(server, conn, Kind::Session(pass), &mut request);
     answer
 }
 
 /// Lets a WebSocket probe a polling session. A second one is refused without harm to the first.
 pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Request<B>) -> Answer {
-    let Some(answer) = switching_protocols(&request) else {
+    let switching = switching_protocols(&request);
+    let Some(answer) = switching.filter(|_| server.config.allow_upgrades) else {
         return refuse(server, &Rejection::BadRequest);
     };
     let begins = {
@@ -71,11 +109,17 @@ pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Req
     answer
 }
 
-fn open<B>(server: &Server, request: &Request<B>, polling: bool) -> Arc<Conn> {
+fn open<B>(server: &Server, request: &Request<B>, pass: &Pass, polling: bool) -> Arc<Conn> {
+    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0);
+    let is_peer = |client: &IpAddr| peer.is_some_and(|peer| peer.ip().to_canonical() == *client);
     let handshake = Handshake {
         url: request.uri().to_string().into(),
         headers: compact(request.headers()),
-        address: request.extensions().get::<PeerAddr>().map(|peer| peer.0),
+        address: peer,
+        forwarded_for: pass
+            .client_address()
+            .filter(|client| !is_peer(client))
+            .map(Box::new),
         issued_ms: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis() as u64),

@@ -1,8 +1,12 @@
 //! Socket.IO as a tower service: beside other routes, on the same port.
 
+mod address;
 mod answer;
+mod cookie;
+mod entry;
 mod handover;
 mod handshake;
+mod hooks;
 mod polling;
 mod request;
 mod switch;
@@ -21,7 +25,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::server::Server;
+pub use cookie::{Cookie, CookieError, SameSite};
 pub(crate) use handover::{Handover, Life};
+pub(crate) use hooks::Hooks;
+pub use hooks::{HandshakeRequest, ResponseContext};
 pub(crate) use switch::Switch;
 
 /// The peer's address as a request extension. [`serve`](crate::serve()) sets it; other HTTP servers may.
@@ -82,7 +89,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if request.uri().path().starts_with(&self.server.config.path) {
+        if self.server.config.holds(request.uri().path()) {
             let server = self.server.clone();
             return Box::pin(async move {
                 Ok(request::handle(server, request).await.map(Either::Left))

@@ -1,7 +1,6 @@
 //! Which request is what.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Buf;
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -9,6 +8,7 @@ use hyper::body::Body;
 use unisono_proto::engine::{self, Admission, Rejection, Transport};
 
 use super::answer::{self, Answer};
+use super::hooks::Asked;
 use super::{handshake, polling};
 use crate::cors::Verdict;
 use crate::server::Server;
@@ -21,22 +21,39 @@ where
     B::Data: Buf + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let verdict = server.config.cors.check(request.headers());
-    if verdict == Verdict::Foreign {
-        server.counters.refuse(Refusal::Origin);
-        return answer::rejection(&Rejection::Forbidden(Some("Origin not allowed".to_owned())));
+    let asked = Asked::of(&server, &request);
+    let mut answer = respond(&server, request).await;
+    if let Some(asked) = asked {
+        asked.answered(&server, &mut answer);
     }
-    if request.method() == Method::OPTIONS && matches!(verdict, Verdict::Allowed(_)) {
-        let mut answer = answer::empty(StatusCode::NO_CONTENT);
-        server.config.cors.decorate(&verdict, answer.headers_mut());
-        server
-            .config
-            .cors
-            .decorate_preflight(request.headers(), answer.headers_mut());
-        return answer;
+    answer
+}
+
+async fn respond<B>(server: &Arc<Server>, request: Request<B>) -> Answer
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Buf + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let cors = &server.config.cors;
+    let verdict = cors.check(request.headers());
+    match verdict {
+        Verdict::Malformed => return refuse(server, &Rejection::BadRequest),
+        Verdict::Foreign => {
+            server.counters.refuse(Refusal::Origin);
+            let reason = "Origin not allowed".to_owned();
+            return answer::rejection(&Rejection::Forbidden(Some(reason)));
+        }
+        Verdict::Allowed(_) if request.method() == Method::OPTIONS => {
+            let mut answer = answer::empty(StatusCode::NO_CONTENT);
+            cors.decorate(&verdict, answer.headers_mut());
+            cors.decorate_preflight(request.headers(), answer.headers_mut());
+            return answer;
+        }
+        Verdict::Allowed(_) | Verdict::Plain => {}
     }
-    let mut answer = admit(&server, request).await;
-    server.config.cors.decorate(&verdict, answer.headers_mut());
+    let mut answer = admit(server, request).await;
+    cors.decorate(&verdict, answer.headers_mut());
     answer
 }
 
@@ -68,19 +85,8 @@ where
         .and_then(|admission| admission.check_version(&query));
     match (admission, found) {
         (Err(rejection), _) => refuse(server, &rejection),
-        (Ok(Admission::Handshake(_)), _) if server.draining.load(Relaxed) => {
-            server.counters.refuse(Refusal::Draining);
-            answer::unavailable("the server is shutting down")
-        }
-        (Ok(Admission::Handshake(_)), _)
-            if server.session_count() >= server.config.max_connections =>
-        {
-            server.counters.refuse(Refusal::Full);
-            answer::unavailable("the server is full")
-        }
-        (Ok(Admission::Handshake(Transport::Polling)), _) => handshake::polling(server, &request),
-        (Ok(Admission::Handshake(Transport::WebSocket)), _) => {
-            handshake::websocket(server, request)
+        (Ok(Admission::Handshake(transport)), _) => {
+            handshake::begin(server, transport, request).await
         }
         (Ok(Admission::Upgrade(_)), Some(conn)) => handshake::upgrade(server, conn, request),
         (Ok(Admission::Request(_)), Some(conn)) => match method {

@@ -101,6 +101,7 @@ impl Session {
         self.phase = Phase::Done;
         self.leave_wire();
         self.server.forget(self.conn.sid);
+        self.seat = None;
         self.conn.mailbox().drop_queue();
     }
 

@@ -3,6 +3,7 @@
 //! It is one future, written by hand: what it holds is what an idle connection costs.
 
 mod finish;
+mod flood;
 mod packets;
 mod polling;
 mod probe;
@@ -22,7 +23,9 @@ use tokio::time::Sleep;
 use unisono_proto::connection::{CloseReason, Connection, Due};
 
 use crate::conn::Conn;
+use crate::limits::Meter;
 use crate::outgoing::Outgoing;
+use crate::seats::Seat;
 use crate::server::Server;
 use crate::stats::Refusal;
 use polling::Polling;
@@ -49,6 +52,10 @@ pub(crate) struct Session {
     held_back: bool,
     /// No namespace has been joined yet; counted in `Stats::joining`.
     joining: bool,
+    /// What the client has sent, once it has and if that is limited.
+    meter: Option<Box<Meter>>,
+    /// Its place among the sessions of its address, if those are limited.
+    seat: Option<Seat>,
 }
 
 enum Wire {
@@ -99,6 +106,8 @@ impl Session {
             written: Written::default(),
             held_back: false,
             joining: true,
+            meter: None,
+            seat: None,
         }
     }
 
@@ -107,6 +116,12 @@ impl Session {
         if std::mem::take(&mut self.joining) {
             self.server.counters.joining.fetch_sub(1, Relaxed);
         }
+    }
+
+    /// Keeps the session's place until it is closed.
+    pub(crate) fn seated(mut self, seat: Option<Seat>) -> Self {
+        self.seat = seat;
+        self
     }
 
     /// Ends the session. The sockets leave their rooms at once; what was already queued still goes out if the transport works.
@@ -257,7 +272,11 @@ impl Session {
             match socket.poll_read(cx, buffer) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(0)) => self.end(CloseReason::TransportClose),
-                Poll::Ready(Ok(n)) => self.decode(&mut buffer[..n]),
+                Poll::Ready(Ok(n)) => {
+                    if self.admit_bytes(n) {
+                        self.decode(&mut buffer[..n]);
+                    }
+                }
                 Poll::Ready(Err(_)) => self.end(CloseReason::TransportError),
             }
             true

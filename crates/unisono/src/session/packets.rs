@@ -47,6 +47,9 @@ impl Session {
     }
 
     fn handle_frame(&mut self, event: Event<'_>) {
+        if !self.admit_packet() {
+            return;
+        }
         match event {
             Event::Text(text) => match engine::decode(&text) {
                 Ok(packet) => self.handle_packet(packet),

@@ -58,14 +58,23 @@ impl Session {
         };
         if polling.post.is_none() {
             let mut mail = self.conn.mailbox();
-            if let Some(Post { body, reply }) = mail.polling.as_mut().and_then(|p| p.post.take()) {
+            let post = mail.polling.as_mut().and_then(|p| p.post.take());
+            drop(mail);
+            if let Some(Post { body, reply }) = post {
+                let bytes = body.len();
                 polling.post = Some(Progress {
                     body,
                     next: 0,
                     reply,
                 });
+                if !self.admit_bytes(bytes) {
+                    return true;
+                }
             }
         }
+        let Wire::Polling(polling) = &mut self.wire else {
+            return false;
+        };
         if polling.post.is_some() {
             return self.work_off_post();
         }
@@ -132,6 +141,9 @@ impl Session {
                 .position(|&b| b == engine::SEPARATOR as u8)
                 .unwrap_or(rest.len());
             progress.next += end + 1;
+            if !self.admit_packet() {
+                return true;
+            }
             let record = std::str::from_utf8(&rest[..end])
                 .ok()
                 .and_then(|text| engine::decode(text).ok());

@@ -23,129 +23,212 @@ async fn the_open_packet_has_nodes_keys_in_nodes_order() {
     assert!(socket.text().await.contains("\"upgrades\":[]"));
 }
 
+const UNKNOWN_TRANSPORT: &str = r#"{"code":0,"message":"Transport unknown"}"#;
+const UNKNOWN_SID: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
+const BAD_METHOD: &str = r#"{"code":2,"message":"Bad handshake method"}"#;
+const BAD_REQUEST: &str = r#"{"code":3,"message":"Bad request"}"#;
+const UNSUPPORTED: &str = r#"{"code":5,"message":"Unsupported protocol version"}"#;
+
+/// The headers of a WebSocket's opening handshake.
+const UPGRADE: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// Sends a request and compares the whole refusal: status, type, body and the counter.
+async fn refused(server: &TestServer, method: &str, query: &str, headers: &str, expected: &str) {
+    let shown = format!("{method} {query} {}", headers.escape_default());
+    let (body, reason) = match expected {
+        UNKNOWN_TRANSPORT => (expected, "unknown_transport"),
+        UNKNOWN_SID => (expected, "unknown_sid"),
+        BAD_METHOD => (expected, "bad_method"),
+        BAD_REQUEST => (expected, "bad_request"),
+        UNSUPPORTED => (expected, "unsupported_version"),
+        _ => panic!("no refusal: {expected}"),
+    };
+    let before = server.refused(reason);
+    let target = format!("/socket.io/?{query}");
+    let answer = request(server.port, method, &target, headers, "").await;
+    // The answer to a HEAD has no body (RFC 9110, section 9.3.2).
+    let body = if method == "HEAD" { "" } else { body };
+    assert_eq!((answer.status, &*answer.body), (400, body), "{shown}");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/json"),
+        "{shown}"
+    );
+    assert_eq!(server.refused(reason), before + 1, "{shown}");
+}
+
 #[tokio::test]
-async fn what_is_refused_gets_nodes_status_and_body() {
+async fn a_refused_handshake_gets_nodes_status_and_body() {
     let server = TestServer::start().await;
-    let sid = open(server.port).await;
-    let known = format!("EIO=4&transport=polling&sid={sid}");
-    for (method, query, status, body, reason) in [
+    for (method, query, body) in [
+        ("GET", "", UNKNOWN_TRANSPORT),
+        ("GET", "EIO=4", UNKNOWN_TRANSPORT),
+        ("GET", "EIO=4&transport=", UNKNOWN_TRANSPORT),
+        ("GET", "EIO=4&transport=Polling", UNKNOWN_TRANSPORT),
+        ("GET", "EIO=4&transport=__proto__", UNKNOWN_TRANSPORT),
+        ("GET", "EIO=4&transport=constructor", UNKNOWN_TRANSPORT),
+        ("GET", "EIO=4&transport=toString", UNKNOWN_TRANSPORT),
+        ("GET", "EIO=4&transport=webtransport", UNKNOWN_TRANSPORT),
+        // The last of two counts, as with Node.
         (
             "GET",
-            "EIO=4",
-            400,
-            r#"{"code":0,"message":"Transport unknown"}"#,
-            "unknown_transport",
+            "EIO=4&transport=polling&transport=x",
+            UNKNOWN_TRANSPORT,
         ),
+        ("GET", "EIO=4&transport=polling&EIO=3", UNSUPPORTED),
+        ("GET", "EIO=4&transport=polling&sid=nope", UNKNOWN_SID),
+        ("GET", "EIO=4&transport=polling&sid=__proto__", UNKNOWN_SID),
         (
             "GET",
-            "EIO=4&transport=__proto__",
-            400,
-            r#"{"code":0,"message":"Transport unknown"}"#,
-            "unknown_transport",
-        ),
-        (
-            "GET",
-            "EIO=4&transport=webtransport",
-            400,
-            r#"{"code":0,"message":"Transport unknown"}"#,
-            "unknown_transport",
-        ),
-        (
-            "GET",
-            "EIO=4&transport=polling&sid=nope",
-            400,
-            r#"{"code":1,"message":"Session ID unknown"}"#,
-            "unknown_sid",
-        ),
-        (
-            "GET",
-            "EIO=4&transport=polling&sid=__proto__",
-            400,
-            r#"{"code":1,"message":"Session ID unknown"}"#,
-            "unknown_sid",
+            "EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA",
+            UNKNOWN_SID,
         ),
         (
             "POST",
-            "EIO=4&transport=polling",
-            400,
-            r#"{"code":2,"message":"Bad handshake method"}"#,
-            "bad_method",
+            "EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA",
+            UNKNOWN_SID,
         ),
-        (
-            "PUT",
-            "EIO=4&transport=polling",
-            400,
-            r#"{"code":2,"message":"Bad handshake method"}"#,
-            "bad_method",
-        ),
-        (
-            "GET",
-            "EIO=4&transport=websocket",
-            400,
-            r#"{"code":3,"message":"Bad request"}"#,
-            "bad_request",
-        ),
-        (
-            "GET",
-            "EIO=3&transport=polling",
-            400,
-            r#"{"code":5,"message":"Unsupported protocol version"}"#,
-            "unsupported_version",
-        ),
-        (
-            "GET",
-            "transport=polling",
-            400,
-            r#"{"code":5,"message":"Unsupported protocol version"}"#,
-            "unsupported_version",
-        ),
-        ("PUT", &known, 500, "", ""),
+        ("POST", "EIO=4&transport=polling", BAD_METHOD),
+        ("PUT", "EIO=4&transport=polling", BAD_METHOD),
+        ("DELETE", "EIO=4&transport=polling", BAD_METHOD),
+        ("OPTIONS", "EIO=4&transport=polling", BAD_METHOD),
+        ("HEAD", "EIO=4&transport=polling", BAD_METHOD),
+        ("GET", "EIO=4&transport=websocket", BAD_REQUEST),
+        ("GET", "EIO=3&transport=polling", UNSUPPORTED),
+        ("GET", "EIO=44&transport=polling", UNSUPPORTED),
+        ("GET", "transport=polling", UNSUPPORTED),
     ] {
-        let before = if reason.is_empty() {
-            0
+        refused(&server, method, query, "", body).await;
+    }
+    let both = "EIO=3&transport=x&EIO=4&transport=polling";
+    assert_eq!(
+        get(server.port, both).await.status,
+        200,
+        "the last of two counts"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_websocket_gets_the_same_answers() {
+    let server = TestServer::start().await;
+    let headers = format!("Connection: Upgrade\r\n{UPGRADE}");
+    for (method, query, body) in [
+        ("GET", "EIO=4", UNKNOWN_TRANSPORT),
+        ("GET", "EIO=4&transport=__proto__", UNKNOWN_TRANSPORT),
+        ("GET", "EIO=4&transport=constructor", UNKNOWN_TRANSPORT),
+        ("GET", "EIO=4&transport=webtransport", UNKNOWN_TRANSPORT),
+        ("GET", "EIO=4&transport=websocket&sid=nope", UNKNOWN_SID),
+        ("GET", "EIO=4&transport=polling", BAD_REQUEST),
+        ("POST", "EIO=4&transport=websocket", BAD_METHOD),
+        ("GET", "EIO=3&transport=websocket", UNSUPPORTED),
+        ("GET", "transport=websocket", UNSUPPORTED),
+    ] {
+        refused(&server, method, query, &headers, body).await;
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_is_not_text_is_a_bad_request() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = TestServer::with(|io| io.cors(cors())).await;
+    for upgrade in ["", UPGRADE] {
+        let kind = if upgrade.is_empty() {
+            "close"
         } else {
-            server.refused(reason)
+            "Upgrade"
         };
-        let answer = request(server.port, method, &format!("/socket.io/?{query}"), "", "").await;
-        assert_eq!(
-            (answer.status, &*answer.body),
-            (status, body),
-            "{method} {query}"
+        let transport = if upgrade.is_empty() {
+            "polling"
+        } else {
+            "websocket"
+        };
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", server.port))
+            .await
+            .unwrap();
+        let head = format!(
+            "GET /socket.io/?EIO=4&transport={transport} HTTP/1.1\r\nHost: x\r\nConnection: {kind}\r\n{upgrade}Origin: https://"
         );
-        if !reason.is_empty() {
-            assert_eq!(
-                answer.header("content-type"),
-                Some("application/json"),
-                "{method} {query}"
-            );
-            assert_eq!(server.refused(reason), before + 1, "{method} {query}");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(b"\xe9\xff.example\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; BAD_REQUEST.len()];
+        let mut all = Vec::new();
+        while !all.ends_with(BAD_REQUEST.as_bytes()) {
+            let n = stream.read(&mut answer).await.unwrap();
+            assert_ne!(n, 0, "{}", String::from_utf8_lossy(&all));
+            all.extend_from_slice(&answer[..n]);
+        }
+        assert!(all.starts_with(b"HTTP/1.1 400 "));
+    }
+    assert_eq!(server.refused("bad_request"), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_contradicts_its_session_is_refused_and_the_session_lives() {
+    let server = TestServer::start().await;
+    let sid = open(server.port).await;
+    let upgrade = format!("Connection: Upgrade\r\n{UPGRADE}");
+    for (query, headers) in [
+        ("EIO=4&transport=websocket", ""),
+        ("EIO=3&transport=polling", ""),
+        ("transport=polling", ""),
+        ("EIO=4&transport=polling", &*upgrade),
+        ("EIO=3&transport=websocket", &*upgrade),
+    ] {
+        refused(
+            &server,
+            "GET",
+            &format!("{query}&sid={sid}"),
+            headers,
+            BAD_REQUEST,
+        )
+        .await;
+    }
+    for method in ["PUT", "DELETE", "HEAD", "OPTIONS"] {
+        let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+        let answer = request(server.port, method, &target, "", "").await;
+        assert_eq!((answer.status, &*answer.body), (500, ""), "{method}");
+    }
+    assert_eq!(crate::raw::post(server.port, &sid, "40").await.body, "ok");
+    assert!(poll(server.port, &sid).await.body.starts_with("40{"));
+}
+
+#[tokio::test]
+async fn only_what_lies_under_the_path_is_ours() {
+    let own = "?EIO=4&transport=polling";
+    for (path, slash, ours, others) in [
+        (
+            "/socket.io/",
+            true,
+            &["/socket.io/", "/socket.io/anything", "/socket.io//"][..],
+            &[
+                "/socket.io",
+                "/socket.iox/",
+                "/",
+                "/x/socket.io/",
+                "/SOCKET.IO/",
+            ][..],
+        ),
+        (
+            "a/b",
+            true,
+            &["/a/b/", "/a/b/c"][..],
+            &["/a/b", "/a/", "/b/"][..],
+        ),
+        (
+            "/socket.io",
+            false,
+            &["/socket.io", "/socket.io/", "/socket.io/x"][..],
+            &["/socket.iox", "/"][..],
+        ),
+        ("/", true, &["/", "/x", "/x/y"][..], &[][..]),
+    ] {
+        let server = TestServer::with(|io| io.path(path).add_trailing_slash(slash)).await;
+        let statuses = ours.iter().map(|t| (t, 200));
+        for (target, status) in statuses.chain(others.iter().map(|t| (t, 404))) {
+            let answer = request(server.port, "GET", &format!("{target}{own}"), "", "").await;
+            assert_eq!(answer.status, status, "{target} under {path}");
         }
     }
-    // Only what lies under the path is ours.
-    assert_eq!(
-        request(
-            server.port,
-            "GET",
-            "/socket.io?EIO=4&transport=polling",
-            "",
-            ""
-        )
-        .await
-        .status,
-        404
-    );
-    assert_eq!(
-        request(
-            server.port,
-            "GET",
-            "/socket.io/anything?EIO=4&transport=polling",
-            "",
-            ""
-        )
-        .await
-        .status,
-        200
-    );
 }
 
 #[tokio::test]

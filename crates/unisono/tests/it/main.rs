@@ -8,7 +8,9 @@
 mod drain;
 mod events;
 mod examples;
+mod hooks;
 mod http;
+mod limits;
 mod mixed;
 mod ordered;
 mod polling;
