@@ -70,6 +70,7 @@ impl Io {
                 upgrade_timeout: Duration::from_secs(10),
                 // Four times what one pod is meant to carry.
                 max_connections: 80_000,
+                max_rooms: 1000,
                 cors: Cors::default(),
             },
             namespaces: Vec::new(),
@@ -214,6 +215,13 @@ impl IoBuilder {
         self
     }
 
+    /// Rooms that one socket may be in, beside that of its own id. Default 1,000: a room costs a node some 250 bytes, and clients often
+    /// choose what they join.
+    pub fn max_rooms(mut self, rooms: usize) -> Self {
+        self.config.max_rooms = rooms;
+        self
+    }
+
     /// The transports offered. Default both; with WebSocket alone no stickiness is needed anywhere.
     pub fn transports(mut self, transports: &[Transport]) -> Self {
         self.config.transports = transports.to_vec();
@@ -258,7 +266,12 @@ impl IoBuilder {
             let name = parts.name.clone();
             spaces.insert(
                 name,
-                Arc::new(SpaceInner::new(parts, counters.clone(), port)),
+                Arc::new(SpaceInner::new(
+                    parts,
+                    counters.clone(),
+                    port,
+                    self.config.max_rooms,
+                )),
             );
         }
         let broker = self.broker.map(|(broker, _)| broker);

@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) transports: Vec<Transport>,
     pub(crate) upgrade_timeout: Duration,
     pub(crate) max_connections: usize,
+    pub(crate) max_rooms: usize,
     pub(crate) cors: Cors,
 }
 

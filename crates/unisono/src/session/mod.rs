@@ -2,6 +2,7 @@
 //!
 //! It is one future, written by hand: what it holds is what an idle connection costs.
 
+mod connecting;
 mod finish;
 mod packets;
 mod polling;
@@ -25,6 +26,7 @@ use crate::conn::Conn;
 use crate::outgoing::Outgoing;
 use crate::server::Server;
 use crate::stats::Refusal;
+use connecting::Connecting;
 use polling::Polling;
 pub(crate) use probe::{Candidate, probe};
 use slots::Slots;
@@ -39,6 +41,7 @@ pub(crate) struct Session {
     machine: Connection,
     wire: Wire,
     slots: Slots,
+    connecting: Connecting,
     phase: Phase,
     timer: Pin<Box<Sleep>>,
     /// What `timer` is set to.
@@ -90,6 +93,7 @@ impl Session {
             machine,
             wire,
             slots: Slots::default(),
+            connecting: Connecting::default(),
             phase: Phase::Open,
             timer,
             armed,
@@ -105,6 +109,7 @@ impl Session {
         }
         tracing::debug!(sid = %self.conn.sid, reason = reason.as_str(), "connection closed");
         self.conn.close(reason);
+        self.connecting.clear();
         self.slots.leave_all(reason);
         self.begin_finish(reason);
     }
@@ -261,6 +266,7 @@ impl Future for Session {
         loop {
             this.look();
             this.poll_timer(cx);
+            this.poll_connecting(cx);
             this.slots.poll(cx, &this.server.counters);
             if this.poll_wire(cx) {
                 continue;
