@@ -195,6 +195,12 @@ impl<M: Clone> Rooms<M> {
         })
     }
 
+    /// How many rooms a member is in, that of its own id not counted.
+    pub fn joined_count(&self, slot: Slot) -> usize {
+        self.member(slot)
+            .map_or(0, |member| member.memberships.len())
+    }
+
     /// True when the member is in the room (its own id included).
     pub fn is_in(&self, slot: Slot, room: &str) -> bool {
         self.member(slot).is_some_and(|member| {

@@ -31,7 +31,9 @@ async fn online(State(space): State<Space>) -> String {
 }
 
 async fn join(socket: Socket, Data(room): Data<String>, ack: Ack) {
-    socket.join(&room);
+    if let Err(error) = socket.join(&room) {
+        println!("{} cannot join {room:?}: {error}", socket.id());
+    }
     ack.send(&socket.rooms()).ok();
 }
 

@@ -8,8 +8,11 @@ use unisono::{Ack, Cors, Data, Io, Namespace, Socket};
 use unisono_redis::{RedisBroker, RedisConfig};
 
 async fn join(socket: Socket, Data(room): Data<String>, ack: Ack) {
-    socket.join(&room);
-    ack.send(&"joined").ok();
+    let answer = match socket.join(&room) {
+        Ok(()) => "joined".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    ack.send(&answer).ok();
 }
 
 async fn say(socket: Socket, Data((room, text)): Data<(String, String)>) {

@@ -11,7 +11,7 @@ use unisono::{Args, Io, Namespace, Socket, Space, Value};
 use unisono_redis::{RedisBroker, RedisConfig};
 
 async fn join(socket: Socket) {
-    socket.join("room");
+    socket.join("room").expect("one room is within bounds");
 }
 
 async fn publish(space: Space, Args(mut args): Args) {

@@ -67,6 +67,7 @@ impl<P> Builder<P> {
                 upgrade_timeout: Duration::from_secs(10),
                 // Four times what one pod is meant to carry.
                 max_connections: 80_000,
+                max_rooms: 1000,
                 limits: Limits::default(),
                 cors: Cors::default(),
                 cookie: None,

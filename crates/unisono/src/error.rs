@@ -17,6 +17,11 @@ pub enum EmitError {
     /// The event's name is one that Socket.IO keeps for itself.
     #[error("`{0}` is reserved by Socket.IO; choose another event name")]
     Reserved(String),
+    /// The client has not joined yet, so it can be told nothing but whether it may: emit from `on_connect`, not from a middleware.
+    #[error(
+        "the client is not in the namespace yet; emit from `on_connect`, not from a middleware"
+    )]
+    NotJoined,
     /// The message cannot be written for the other nodes.
     #[error("the event cannot be encoded for the other nodes: {0}")]
     Cluster(String),

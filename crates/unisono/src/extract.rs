@@ -1,11 +1,12 @@
 //! What a handler may ask for.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use unisono_proto::Value;
 use unisono_proto::connection::CloseReason;
-use unisono_proto::value::{ValueError, from_args};
+use unisono_proto::value::{ValueError, from_args, from_value};
 
 use crate::ack::Ack;
 use crate::handler::Call;
@@ -28,6 +29,9 @@ pub enum ArgumentError {
     /// The arguments cannot be read as the handler's type.
     #[error("the arguments are not what the handler expects: {0}")]
     Data(#[from] ValueError),
+    /// Nobody has attached a value of that type to the socket.
+    #[error("no value of this type is attached to the socket: {0}")]
+    NoSocketData(&'static str),
     /// An argument that only a disconnect handler can have.
     #[error("only a disconnect handler may take a DisconnectReason")]
     NoReason,
@@ -47,6 +51,15 @@ pub struct Data<T>(pub T);
 /// All of the event's arguments, as they came.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Args(pub Vec<Value>);
+
+/// The `auth` object that the client sent with CONNECT, read as `T`; null if it sent none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Auth<T>(pub T);
+
+/// The value of this type that was attached to the socket with [`Socket::set_data`]. Without one the handler is not called, which is
+/// counted as an event that does not fit.
+#[derive(Debug)]
+pub struct SocketData<T>(pub Arc<T>);
 
 /// The namespace's state, given to [`Namespace::with_state`](crate::Namespace::with_state).
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +95,19 @@ impl<S, T: DeserializeOwned> FromCall<S> for Data<T> {
 impl<S> FromCall<S> for Args {
     fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
         Ok(Self(call.take_arguments()))
+    }
+}
+
+impl<S, T: DeserializeOwned> FromCall<S> for Auth<T> {
+    fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
+        Ok(Self(from_value(call.socket.auth().clone())?))
+    }
+}
+
+impl<S, T: Send + Sync + 'static> FromCall<S> for SocketData<T> {
+    fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
+        let missing = ArgumentError::NoSocketData(std::any::type_name::<T>());
+        call.socket.data().map(Self).ok_or(missing)
     }
 }
 

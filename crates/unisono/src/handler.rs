@@ -9,7 +9,7 @@ use unisono_proto::connection::CloseReason;
 use crate::extract::{ArgumentError, FromCall};
 use crate::socket::Socket;
 
-pub(crate) type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type BoxFuture<O = ()> = Pin<Box<dyn Future<Output = O> + Send>>;
 
 /// One call of a handler: the socket it is for, and what came with the event. Arguments take their part out of it.
 #[derive(Debug)]
@@ -69,12 +69,12 @@ impl<'a> Call<'a> {
 }
 
 /// An async function that handles events. Implemented for functions of up to six arguments that all implement
-/// [`FromCall<S>`](FromCall); `S` is the namespace's state.
+/// [`FromCall<S>`](FromCall); `S` is the namespace's state, `O` what the function returns.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot handle events of a namespace with this state",
-    note = "a handler is an `async fn` that returns `()`; its arguments are `Socket`, `Space`, `Data<T>`, `Args`, `Ack`, `State<S>` or `DisconnectReason`"
+    message = "`{Self}` cannot be used here in a namespace with this state",
+    note = "it must be an `async fn` that returns `{O}`; its arguments are `Socket`, `Space`, `Data<T>`, `Args`, `Ack`, `Auth<T>`, `SocketData<T>`, `State<S>` or `DisconnectReason`"
 )]
-pub trait Handler<T, S>: Clone + Send + Sync + 'static {
+pub trait Handler<T, S, O = ()>: Clone + Send + Sync + 'static {
     /// Takes the arguments out of the call and starts.
     ///
     /// # Errors
@@ -83,19 +83,19 @@ pub trait Handler<T, S>: Clone + Send + Sync + 'static {
         &self,
         call: Call<'_>,
         state: &S,
-    ) -> Result<Pin<Box<dyn Future<Output = ()> + Send>>, ArgumentError>;
+    ) -> Result<Pin<Box<dyn Future<Output = O> + Send>>, ArgumentError>;
 }
 
 macro_rules! impl_handler {
     ($($argument:ident),*) => {
-        impl<F, Fut, S, $($argument,)*> Handler<($($argument,)*), S> for F
+        impl<F, Fut, S, O, $($argument,)*> Handler<($($argument,)*), S, O> for F
         where
             F: Fn($($argument),*) -> Fut + Clone + Send + Sync + 'static,
-            Fut: Future<Output = ()> + Send + 'static,
+            Fut: Future<Output = O> + Send + 'static,
             $($argument: FromCall<S>,)*
         {
             #[allow(unused_mut, unused_variables, non_snake_case)]
-            fn call(&self, mut call: Call<'_>, state: &S) -> Result<BoxFuture, ArgumentError> {
+            fn call(&self, mut call: Call<'_>, state: &S) -> Result<BoxFuture<O>, ArgumentError> {
                 $(let $argument = $argument::from_call(&mut call, state)?;)*
                 Ok(Box::pin(self($($argument),*)))
             }
@@ -112,8 +112,8 @@ impl_handler!(A, B, C, D, E);
 impl_handler!(A, B, C, D, E, G);
 
 /// A handler whose argument types and state are forgotten: what a namespace keeps.
-pub(crate) trait Erased: Send + Sync {
-    fn call(&self, call: Call<'_>) -> Result<BoxFuture, ArgumentError>;
+pub(crate) trait Erased<O = ()>: Send + Sync {
+    fn call(&self, call: Call<'_>) -> Result<BoxFuture<O>, ArgumentError>;
 }
 
 struct WithState<H, T, S> {
@@ -122,19 +122,19 @@ struct WithState<H, T, S> {
     arguments: std::marker::PhantomData<fn(T)>,
 }
 
-impl<H, T, S> Erased for WithState<H, T, S>
+impl<H, T, S, O> Erased<O> for WithState<H, T, S>
 where
-    H: Handler<T, S>,
+    H: Handler<T, S, O>,
     S: Send + Sync,
 {
-    fn call(&self, call: Call<'_>) -> Result<BoxFuture, ArgumentError> {
+    fn call(&self, call: Call<'_>) -> Result<BoxFuture<O>, ArgumentError> {
         self.handler.call(call, &self.state)
     }
 }
 
-pub(crate) fn erase<H, T, S>(handler: H, state: S) -> Box<dyn Erased>
+pub(crate) fn erase<H, T, S, O>(handler: H, state: S) -> Box<dyn Erased<O>>
 where
-    H: Handler<T, S>,
+    H: Handler<T, S, O>,
     S: Send + Sync + 'static,
     T: 'static,
 {

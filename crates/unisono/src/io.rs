@@ -116,6 +116,13 @@ impl IoBuilder {
         self
     }
 
+    /// Rooms that one socket may be in, beside that of its own id. Default 1,000: a room costs a node some 250 bytes, and clients often
+    /// choose what they join.
+    pub fn max_rooms(mut self, rooms: usize) -> Self {
+        self.config.max_rooms = rooms;
+        self
+    }
+
     /// Adds a namespace. Clients that ask for one that was not added get CONNECT_ERROR `Invalid namespace`.
     pub fn namespace<S: Clone + Send + Sync + 'static>(mut self, namespace: Namespace<S>) -> Self {
         self.protocol.namespaces.push(namespace.into_parts());
@@ -154,7 +161,12 @@ impl IoBuilder {
             let name = parts.name.clone();
             spaces.insert(
                 name,
-                Arc::new(SpaceInner::new(parts, counters.clone(), port)),
+                Arc::new(SpaceInner::new(
+                    parts,
+                    counters.clone(),
+                    port,
+                    config.max_rooms,
+                )),
             );
         }
         let broker = broker.map(|(broker, _)| broker);

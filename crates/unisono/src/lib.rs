@@ -32,6 +32,7 @@ mod bucket;
 mod builder;
 mod conn;
 mod cors;
+mod data;
 mod drain;
 mod error;
 mod extract;
@@ -40,10 +41,12 @@ mod http;
 mod ids;
 mod io;
 mod limits;
+mod middleware;
 mod namespace;
 mod outgoing;
 mod port;
 mod prepared;
+mod rooms;
 mod seats;
 mod serve;
 mod server;
@@ -59,7 +62,9 @@ pub use self::builder::Builder;
 pub use self::conn::Handshake;
 pub use self::cors::Cors;
 pub use self::error::{ConnectError, EmitError};
-pub use self::extract::{Args, ArgumentError, Data, DisconnectReason, FromCall, State};
+pub use self::extract::{
+    Args, ArgumentError, Auth, Data, DisconnectReason, FromCall, SocketData, State,
+};
 pub use self::handler::{Call, Handler};
 pub use self::http::{
     Cookie, CookieError, HandshakeRequest, NotFound, PeerAddr, ResponseContext, SameSite,
@@ -68,6 +73,7 @@ pub use self::http::{
 pub use self::io::{Io, IoBuilder, SocketIo};
 pub use self::namespace::Namespace;
 pub use self::prepared::{Expectation, Prepared, REVISION_KEY};
+pub use self::rooms::{MAX_ROOM_NAME, RoomError};
 pub use self::serve::serve;
 pub use self::socket::Socket;
 pub use self::space::{Decision, Note, Space};

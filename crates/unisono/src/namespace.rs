@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use unisono_proto::Value;
 
-use crate::conn::Handshake;
 use crate::error::ConnectError;
 use crate::handler::{Erased, Handler, erase};
 use crate::space::{Decision, Note};
@@ -26,21 +25,12 @@ pub(crate) type NoteHandler = Box<dyn Fn(&Note) -> Decision + Send + Sync>;
 pub(crate) struct Handlers {
     pub(crate) connect: Option<Box<dyn Erased>>,
     pub(crate) disconnect: Option<Box<dyn Erased>>,
-    admit: Option<Admit>,
+    pub(crate) middleware: Vec<Box<dyn Erased<Result<(), ConnectError>>>>,
     events: HashMap<String, Box<dyn Erased>>,
     any: Option<Box<dyn Erased>>,
 }
 
-type Admit = Box<dyn Fn(&Handshake, &Value) -> Result<(), ConnectError> + Send + Sync>;
-
 impl Handlers {
-    /// Whether a client with this handshake and `auth` may join.
-    pub(crate) fn admit(&self, handshake: &Handshake, auth: &Value) -> Result<(), ConnectError> {
-        self.admit
-            .as_ref()
-            .map_or(Ok(()), |admit| admit(handshake, auth))
-    }
-
     /// The handler for an event. Unknown and numeric names are nobody's, unless there is a catch-all.
     pub(crate) fn event(&self, args: &[Value]) -> Option<&dyn Erased> {
         let name = args.first().and_then(Value::as_str);
@@ -74,14 +64,45 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
         }
     }
 
-    /// Decides who may join, from the request that opened the connection and the `auth` object that the client sent. Whoever may not gets
-    /// CONNECT_ERROR and never was in the namespace. Must not wait: look things up before, or in `on_connect`.
+    /// Runs when a client asks to join, before it is in: an async function with the usual arguments, among them
+    /// [`Auth<T>`](crate::Auth) and the [`Socket`](crate::Socket) that it is about to become. Several run in the order of their
+    /// registration; the first error ends it: the client gets CONNECT_ERROR (`{"message", "data"}`) and never was in the namespace. An
+    /// `auth` that cannot be read as the `T` of `Auth<T>` is an error too.
+    ///
+    /// A middleware may attach data to the socket and put it into rooms, which take effect when the client joins. It may wait: other
+    /// namespaces and the heartbeat of the connection go on. It is dropped where it waits when the connection ends, and a client that is
+    /// not in after the connect time-out is refused. Without middleware every client is let in at once.
+    ///
+    /// ```
+    /// use unisono::{Auth, ConnectError, Namespace, Socket, Value};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Credentials {
+    ///     token: String,
+    /// }
+    ///
+    /// async fn authenticate(socket: Socket, Auth(who): Auth<Credentials>) -> Result<(), ConnectError> {
+    ///     // Ask a database here, or another service.
+    ///     match who.token.strip_prefix("user-") {
+    ///         Some(user) => {
+    ///             socket.set_data(user.to_owned());
+    ///             Ok(())
+    ///         }
+    ///         None => Err(ConnectError::new("not authorised").with_data(Value::from(401))),
+    ///     }
+    /// }
+    ///
+    /// let namespace = Namespace::new("/").middleware(authenticate);
+    /// # drop(namespace);
+    /// ```
     #[must_use]
-    pub fn admit(
+    pub fn middleware<T: 'static>(
         mut self,
-        admit: impl Fn(&Handshake, &Value) -> Result<(), ConnectError> + Send + Sync + 'static,
+        middleware: impl Handler<T, S, Result<(), ConnectError>>,
     ) -> Self {
-        self.handlers.admit = Some(Box::new(admit));
+        self.handlers
+            .middleware
+            .push(erase(middleware, self.state.clone()));
         self
     }
 

@@ -36,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) upgrade_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) limits: Limits,
+    pub(crate) max_rooms: usize,
     pub(crate) cors: Cors,
     pub(crate) cookie: Option<Cookie>,
     pub(crate) hooks: Hooks,

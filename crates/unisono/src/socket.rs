@@ -1,9 +1,8 @@
 //! One client in one namespace.
 
-use std::any::Any;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,6 +16,7 @@ use unisono_proto::value::to_args;
 use crate::ack::{AckError, PendingAcks, Waiting};
 use crate::broadcast::Broadcast;
 use crate::conn::{Conn, Handshake, Leave};
+use crate::data::Belongings;
 use crate::error::EmitError;
 use crate::outgoing::{Kind, Outgoing};
 use crate::space::{Space, SpaceInner};
@@ -33,7 +33,7 @@ pub(crate) struct SocketInner {
     slot: OnceLock<Slot>,
     auth: Value,
     pub(crate) acks: PendingAcks,
-    data: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    belongings: Belongings,
     /// Left its namespace. The connection may go on, with another socket in the same namespace.
     gone: AtomicBool,
 }
@@ -48,31 +48,40 @@ impl std::fmt::Debug for Socket {
 }
 
 impl Socket {
-    /// Lets a client into a namespace: CONNECT is answered first, so that nothing the client gets stands before it.
-    pub(crate) fn attach(space: &Arc<SpaceInner>, conn: &Arc<Conn>, auth: Value) -> Self {
-        let inner = Arc::new(SocketInner {
+    /// A client that wants to join a namespace and is not in yet.
+    pub(crate) fn new(space: &Arc<SpaceInner>, conn: &Arc<Conn>, auth: Value) -> Self {
+        Self(Arc::new(SocketInner {
             id: crate::ids::new_sid(),
             space: space.clone(),
             conn: conn.clone(),
             slot: OnceLock::new(),
             auth,
             acks: PendingAcks::default(),
-            data: Mutex::new(None),
+            belongings: Belongings::default(),
             gone: AtomicBool::new(false),
-        });
-        let socket = Self(inner);
-        let data = Value::Map(vec![("sid".into(), socket.id().into())]);
+        }))
+    }
+
+    /// Lets the client in: CONNECT is answered first, so that nothing the client gets stands before it. Called once, by the task that
+    /// owns the connection.
+    pub(crate) fn enter(&self) {
+        let data = Value::Map(vec![("sid".into(), self.id().into())]);
         if let Ok(packet) = Outgoing::packet(&Packet::Connect {
-            nsp: space.name.to_string(),
+            nsp: self.0.space.name.to_string(),
             data: Some(data),
         }) {
-            conn.push(packet);
+            self.0.conn.push(packet);
         }
-        let slot = space.enter(&socket);
-        // Nobody else has seen this socket yet.
-        let _ = socket.0.slot.set(slot);
-        space.counters.sockets.fetch_add(1, Relaxed);
-        socket
+        // Held until the slot is set: whoever joins a room meanwhile waits here, then sees the slot.
+        let mut kept = self.0.belongings.lock();
+        let early = kept
+            .as_mut()
+            .map(|kept| std::mem::take(&mut kept.early_rooms));
+        let slot = self.0.space.enter(self, &early.unwrap_or_default());
+        // Only the connection's task sets it.
+        let _ = self.0.slot.set(slot);
+        drop(kept);
+        self.0.space.counters.sockets.fetch_add(1, Relaxed);
     }
 
     /// Takes the client out of all rooms. Called once, by the task that owns the connection.
@@ -92,6 +101,15 @@ impl Socket {
 
     pub(crate) fn space(&self) -> &Arc<SpaceInner> {
         &self.0.space
+    }
+
+    /// Where its namespace keeps it, once it is in.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        self.0.slot.get().copied()
+    }
+
+    pub(crate) fn belongings(&self) -> &Belongings {
+        &self.0.belongings
     }
 
     pub(crate) fn conn(&self) -> &Arc<Conn> {
@@ -127,32 +145,10 @@ impl Socket {
         !self.0.conn.is_closed() && self.0.space.holds(self)
     }
 
-    /// Puts the socket into a room. Joining twice changes nothing; joining after the disconnect does nothing.
-    pub fn join(&self, room: &str) {
-        if let Some(&slot) = self.0.slot.get() {
-            self.0.space.join(slot, room);
-        }
-    }
-
-    /// Takes the socket out of a room.
-    pub fn leave(&self, room: &str) {
-        if let Some(&slot) = self.0.slot.get() {
-            self.0.space.leave(slot, room);
-        }
-    }
-
-    /// The rooms that the socket is in, its own id first.
-    pub fn rooms(&self) -> Vec<String> {
-        self.0
-            .slot
-            .get()
-            .map_or_else(Vec::new, |&slot| self.0.space.rooms_of(slot))
-    }
-
     /// Sends an event to this client. A tuple becomes several arguments, `()` none.
     ///
     /// # Errors
-    /// The event cannot be written as a Socket.IO packet. A client that has gone is no error.
+    /// The event cannot be written as a Socket.IO packet, or the client is not in the namespace yet. A client that has gone is no error.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
         self.send(event, None, data, Kind::Reliable)
     }
@@ -215,22 +211,6 @@ impl Socket {
         self.0.conn.with(|mail| mail.leaving.push(leave));
     }
 
-    /// Attaches a value to the socket, in place of the one before.
-    pub fn set_data<T: Send + Sync + 'static>(&self, data: T) {
-        *self.0.data.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(data));
-    }
-
-    /// The attached value, if it is a `T`.
-    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let data = self
-            .0
-            .data
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()?;
-        data.downcast().ok()
-    }
-
     fn send<T: Serialize + ?Sized>(
         &self,
         event: &str,
@@ -239,6 +219,10 @@ impl Socket {
         kind: Kind,
     ) -> Result<(), EmitError> {
         let args = event_args(event, data)?;
+        // CONNECT is the first that a client gets; whoever has gone has been in.
+        if self.0.slot.get().is_none() {
+            return Err(EmitError::NotJoined);
+        }
         if self
             .0
             .conn

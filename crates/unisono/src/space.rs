@@ -1,5 +1,6 @@
 //! A namespace at work on this node: who is in it, and the one line through which everything from other nodes is delivered.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -32,13 +33,15 @@ pub(crate) struct SpaceInner {
     pub(crate) counters: Arc<Counters>,
     pub(crate) port: Option<Port>,
     line: Turnstile<Delivery>,
+    /// Rooms that one member may be in.
+    pub(crate) max_rooms: usize,
 }
 
 /// What a room knows of a member.
 #[derive(Clone)]
-struct Resident {
-    conn: Arc<Conn>,
-    socket: Arc<SocketInner>,
+pub(crate) struct Resident {
+    pub(crate) conn: Arc<Conn>,
+    pub(crate) socket: Arc<SocketInner>,
 }
 
 /// A message whose turn in the node's one order has come.
@@ -68,7 +71,12 @@ pub enum Decision {
 }
 
 impl SpaceInner {
-    pub(crate) fn new(parts: Parts, counters: Arc<Counters>, port: Option<Port>) -> Self {
+    pub(crate) fn new(
+        parts: Parts,
+        counters: Arc<Counters>,
+        port: Option<Port>,
+        max_rooms: usize,
+    ) -> Self {
         Self {
             name: parts.name.into(),
             handlers: parts.handlers,
@@ -77,23 +85,30 @@ impl SpaceInner {
             counters,
             port,
             line: Turnstile::default(),
+            max_rooms,
         }
     }
 
-    fn rooms(&self) -> RwLockReadGuard<'_, Rooms<Resident>> {
+    pub(crate) fn rooms(&self) -> RwLockReadGuard<'_, Rooms<Resident>> {
         self.rooms.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rooms_mut(&self) -> RwLockWriteGuard<'_, Rooms<Resident>> {
+    pub(crate) fn rooms_mut(&self) -> RwLockWriteGuard<'_, Rooms<Resident>> {
         self.rooms.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn enter(&self, socket: &Socket) -> Slot {
+    /// Adds a member, in those rooms from the start.
+    pub(crate) fn enter(&self, socket: &Socket, rooms: &BTreeSet<String>) -> Slot {
         let resident = Resident {
             conn: socket.conn().clone(),
             socket: socket.0.clone(),
         };
-        self.rooms_mut().insert(socket.id(), resident)
+        let mut all = self.rooms_mut();
+        let slot = all.insert(socket.id(), resident);
+        for room in rooms {
+            all.join(slot, room);
+        }
+        slot
     }
 
     pub(crate) fn exit(&self, slot: Slot) {
@@ -105,18 +120,6 @@ impl SpaceInner {
         self.rooms()
             .by_id(socket.id())
             .is_some_and(|resident| Arc::ptr_eq(&resident.socket, &socket.0))
-    }
-
-    pub(crate) fn join(&self, slot: Slot, room: &str) {
-        self.rooms_mut().join(slot, room);
-    }
-
-    pub(crate) fn leave(&self, slot: Slot, room: &str) {
-        self.rooms_mut().leave(slot, room);
-    }
-
-    pub(crate) fn rooms_of(&self, slot: Slot) -> Vec<String> {
-        self.rooms().rooms_of(slot).map(str::to_owned).collect()
     }
 
     /// A message as its members here get it.

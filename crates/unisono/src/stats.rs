@@ -41,6 +41,8 @@ pub enum Refusal {
     Upgrade,
     /// A client that does not read what it is sent.
     SlowReader,
+    /// A join beyond the rooms that one socket may be in, or a name that is too long.
+    Rooms,
     /// An event whose arguments do not fit the handler.
     Arguments,
     /// A handler that panicked.
@@ -63,7 +65,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::UnknownTransport,
         Self::UnknownSid,
         Self::BadMethod,
@@ -81,6 +83,7 @@ impl Refusal {
         Self::Namespace,
         Self::Upgrade,
         Self::SlowReader,
+        Self::Rooms,
         Self::Arguments,
         Self::Panic,
         Self::Bus,
@@ -112,6 +115,7 @@ impl Refusal {
             Self::Namespace => "namespace",
             Self::Upgrade => "upgrade",
             Self::SlowReader => "slow_reader",
+            Self::Rooms => "rooms",
             Self::Arguments => "arguments",
             Self::Panic => "panic",
             Self::Bus => "bus",

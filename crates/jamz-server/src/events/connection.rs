@@ -1,7 +1,7 @@
 //! A client comes, tests the line, and goes.
 
 use serde::Serialize;
-use unisono::{Ack, Args, DisconnectReason, Socket, State, Value};
+use unisono::{Ack, Args, Auth, ConnectError, DisconnectReason, Socket, State, Value};
 
 use super::member::Member;
 use crate::app::App;
@@ -17,6 +17,15 @@ struct TestPong {
     received: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     your_data: Option<Value>,
+}
+
+/// Whoever has no valid token where one is required is not let in.
+pub(super) async fn admit(
+    Auth(auth): Auth<Value>,
+    State(app): State<App>,
+) -> Result<(), ConnectError> {
+    let admitted = app.guard().admit(&auth);
+    admitted.map_err(|error| ConnectError::new(error.to_string()))
 }
 
 /// `hello` is the first event every socket gets.

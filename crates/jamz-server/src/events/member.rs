@@ -40,10 +40,7 @@ impl Member {
     /// The memory of this socket, made if there is none.
     pub(super) fn of(socket: &Socket) -> Arc<Self> {
         // Events of one socket run one after another, so nobody makes a second one meanwhile.
-        if socket.data::<Self>().is_none() {
-            socket.set_data(Self::default());
-        }
-        socket.data().unwrap_or_default()
+        socket.data_or_insert_with(Self::default)
     }
 
     /// The user id the socket gave when it last joined a session.

@@ -12,7 +12,7 @@ mod member;
 mod music;
 mod payload;
 
-use unisono::{ConnectError, Namespace};
+use unisono::Namespace;
 
 use crate::app::App;
 
@@ -35,12 +35,8 @@ pub const MEDIASOUP: [&str; 6] = [
 /// The one namespace, `/`, with all handlers.
 pub fn namespace(app: App) -> Namespace<App> {
     let sessions = app.sessions().clone();
-    let guard = app.guard().clone();
     let namespace = Namespace::with_state("/", app)
-        .admit(move |_, auth| {
-            let admitted = guard.admit(auth);
-            admitted.map_err(|error| ConnectError::new(error.to_string()))
-        })
+        .middleware(connection::admit)
         .on_connect(connection::connect)
         .on("test-ping", connection::test_ping)
         .on("join-music-session", music::join)

@@ -211,7 +211,10 @@ impl Sessions {
     pub fn join(&self, entry: &Entry, socket: &Socket, show: impl FnOnce(&SessionState)) {
         self.space().conduct(|| {
             if let Some(room) = &entry.room {
-                socket.join(room);
+                // A socket is in a handful of sessions, whose names are short: far below both bounds.
+                if let Err(error) = socket.join(room) {
+                    tracing::error!(socket = socket.id(), %error, "cannot join a session's room");
+                }
             }
             show(&entry.state());
         });

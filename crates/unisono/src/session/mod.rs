@@ -2,6 +2,7 @@
 //!
 //! It is one future, written by hand: what it holds is what an idle connection costs.
 
+mod connecting;
 mod finish;
 mod flood;
 mod packets;
@@ -28,6 +29,7 @@ use crate::outgoing::Outgoing;
 use crate::seats::Seat;
 use crate::server::Server;
 use crate::stats::Refusal;
+use connecting::Connecting;
 use polling::Polling;
 pub(crate) use probe::{Candidate, probe};
 use slots::Slots;
@@ -42,6 +44,7 @@ pub(crate) struct Session {
     machine: Connection,
     wire: Wire,
     slots: Slots,
+    connecting: Connecting,
     phase: Phase,
     timer: Pin<Box<Sleep>>,
     /// What `timer` is set to.
@@ -100,6 +103,7 @@ impl Session {
             machine,
             wire,
             slots: Slots::default(),
+            connecting: Connecting::default(),
             phase: Phase::Open,
             timer,
             armed,
@@ -132,6 +136,7 @@ impl Session {
         tracing::debug!(sid = %self.conn.sid, reason = reason.as_str(), "connection closed");
         self.conn.close(reason);
         self.joined();
+        self.connecting.clear();
         self.slots.leave_all(reason);
         self.begin_finish(reason);
     }
@@ -293,6 +298,7 @@ impl Future for Session {
         loop {
             this.look();
             this.poll_timer(cx);
+            this.poll_connecting(cx);
             this.slots.poll(cx, &this.server.counters);
             if this.poll_wire(cx) {
                 steps += 1;

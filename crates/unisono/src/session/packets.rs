@@ -1,6 +1,8 @@
 //! What arrives: frames, packets, and what they ask for.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Context;
+use std::time::Duration;
 
 use unisono_proto::Value;
 use unisono_proto::connection::{CloseReason, Handled};
@@ -10,7 +12,7 @@ use unisono_proto::ws::{CloseCode, Event};
 
 use super::{Phase, Session, Wire, slots};
 use crate::conn::Leave;
-use crate::error::ConnectError;
+use crate::middleware::Refused;
 use crate::outgoing::Outgoing;
 use crate::socket::Socket;
 use crate::stats::Refusal;
@@ -92,7 +94,7 @@ impl Session {
     fn apply(&mut self, handled: Handled, bytes: usize) {
         match handled {
             Handled::Nothing => {}
-            Handled::Connect { nsp, auth } => self.connect(nsp, auth),
+            Handled::Connect { nsp, auth } => self.connect(&nsp, auth),
             Handled::Event { member, id, args } => {
                 self.server.counters.events_received.fetch_add(1, Relaxed);
                 self.slots.event(member, slots::Event { args, id, bytes });
@@ -105,29 +107,55 @@ impl Session {
         }
     }
 
-    fn connect(&mut self, nsp: String, auth: Option<Value>) {
-        let auth = auth.unwrap_or(Value::Null);
-        let refused = match self.server.space(&nsp) {
-            None => (Refusal::Namespace, ConnectError::new("Invalid namespace")),
-            Some(space) => match space.handlers.admit(&self.conn.handshake, &auth) {
-                Err(error) => (Refusal::Forbidden, error),
-                Ok(()) => {
-                    if let Some(member) = self.machine.accept(&nsp) {
-                        let socket = Socket::attach(space, &self.conn, auth);
-                        self.slots.join(member, socket);
-                        self.joined();
-                    }
-                    return;
-                }
-            },
+    fn connect(&mut self, nsp: &str, auth: Option<Value>) {
+        let Some(space) = self.server.space(nsp) else {
+            return self.refuse_client(nsp, Refused::new(Refusal::Namespace, "Invalid namespace"));
         };
-        let (refusal, error) = refused;
-        self.server.counters.refuse(refusal);
-        if let Some(member) = self.machine.find(&nsp) {
+        let socket = Socket::new(space, &self.conn, auth.unwrap_or(Value::Null));
+        if space.handlers.middleware.is_empty() {
+            self.let_in(socket);
+        } else {
+            self.connecting.push(socket);
+        }
+    }
+
+    /// Runs the middleware of the clients that want to join.
+    pub(super) fn poll_connecting(&mut self, cx: &mut Context<'_>) {
+        let limit = Duration::from_millis(self.server.config.connection.connect_timeout_ms);
+        for (socket, outcome) in self.connecting.poll(cx, limit) {
+            match outcome {
+                Ok(()) => self.let_in(socket),
+                Err(refused) => self.refuse_client(socket.namespace(), refused),
+            }
+        }
+    }
+
+    fn let_in(&mut self, socket: Socket) {
+        if let Some(member) = self.machine.accept(socket.namespace()) {
+            socket.enter();
+            self.slots.join(member, socket);
+            self.joined();
+        }
+    }
+
+    /// CONNECT_ERROR. The client may ask again.
+    fn refuse_client(&mut self, nsp: &str, refused: Refused) {
+        self.server.counters.refuse(refused.refusal);
+        if let Some(member) = self.machine.find(nsp) {
             self.machine.leave(member);
         }
-        let data = error.into_value();
-        if let Ok(packet) = Outgoing::packet(&Packet::ConnectError { nsp, data }) {
+        let message = Value::Map(vec![(
+            "message".into(),
+            refused.error.message.as_str().into(),
+        )]);
+        // Byte strings cannot travel in this packet: without them the client still hears that it may not.
+        let told = [refused.error.into_value(), message]
+            .into_iter()
+            .find_map(|data| {
+                let nsp = nsp.to_owned();
+                Outgoing::packet(&Packet::ConnectError { nsp, data }).ok()
+            });
+        if let Some(packet) = told {
             self.conn.push(packet);
         }
     }
@@ -141,6 +169,9 @@ impl Session {
             }
             self.slots
                 .leave(member, CloseReason::ServerNamespaceDisconnect);
+        } else if let Some(socket) = self.connecting.remove(leave.id) {
+            let refused = Refused::new(Refusal::Forbidden, "disconnected by the server");
+            self.refuse_client(socket.namespace(), refused);
         }
         if leave.close {
             self.conn.close(CloseReason::ForcedClose);

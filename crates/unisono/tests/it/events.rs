@@ -285,32 +285,6 @@ async fn a_catch_all_gets_what_nobody_handles() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_admitted_gets_connect_error_with_data_and_may_try_again() {
-    let admit = |_: &unisono::Handshake, auth: &Value| match auth.get("token") {
-        Some(_) => Ok(()),
-        None => Err(unisono::ConnectError::new("no token").with_data("send one")),
-    };
-    let namespace = Namespace::new("/")
-        .admit(admit)
-        .on_connect(async |s: Socket| {
-            s.emit("hello", &()).unwrap();
-        });
-    let server = TestServer::of(namespace).await;
-    let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
-    socket.text().await;
-    socket.send("40").await;
-    assert_eq!(
-        socket.text().await,
-        "44{\"message\":\"no token\",\"data\":\"send one\"}"
-    );
-    server.io.of("/").unwrap().emit("secret", &()).unwrap();
-    socket.send("40{\"token\":1}").await;
-    assert!(socket.text().await.starts_with("40{\"sid\""));
-    assert_eq!(socket.text().await, "42[\"hello\"]");
-    assert_eq!(server.refused("forbidden"), 1);
-}
-
-#[tokio::test]
 async fn a_tuple_takes_several_arguments() {
     let add = async |Data((a, b, c)): Data<(i64, i64, Option<i64>)>, ack: unisono::Ack| {
         ack.send(&(a + b, c)).unwrap();

@@ -96,7 +96,7 @@ pub(crate) fn namespace(name: &str) -> Namespace {
             "join",
             async |socket: Socket, Args(rooms): Args, ack: Ack| {
                 for room in rooms.iter().filter_map(Value::as_str) {
-                    socket.join(room);
+                    socket.join(room).unwrap();
                 }
                 ack.send(&socket.rooms()).unwrap();
             },
