@@ -61,6 +61,7 @@ impl<P> Builder<P> {
                     bytes: 1 << 20,
                     messages: 4096,
                 },
+                write_timeout: None,
                 transports: vec![Transport::Polling, Transport::WebSocket],
                 allow_upgrades: true,
                 // As Node's `upgradeTimeout`.
@@ -129,6 +130,14 @@ impl<P> Builder<P> {
     /// What may wait for one client before it is closed as slow. Default 1 MiB or 4,096 messages, whichever comes first.
     pub fn queue_limits(mut self, bytes: usize, messages: usize) -> Self {
         self.config.queue = QueueLimits { bytes, messages };
+        self
+    }
+
+    /// How long a client may take nothing of what waits for it, not a byte, before it is closed as slow; on long-polling, how long something
+    /// may wait for its next GET. Progress, however slow, begins the time anew. Default: the time it has to [answer a ping](Self::ping_timeout),
+    /// which a client that only looks alive, by pongs that nobody asked for, would otherwise evade.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.config.write_timeout = Some(timeout);
         self
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -171,16 +172,19 @@ impl Conn {
         }
         if message.kind() == Kind::Volatile && !mail.is_ready() {
             drop(mail);
-            self.counters
-                .volatile_dropped
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.counters.volatile_dropped.fetch_add(1, Relaxed);
             return false;
         }
-        // One message may always wait, however large: `max_payload` bounds what clients send, not what the application does.
-        if mail.messages > 0
-            && (mail.messages >= self.limits.messages
-                || mail.bytes + message.len() > self.limits.bytes)
-        {
+        if mail.supersede(&message) {
+            self.counters.slow_replaced.fetch_add(1, Relaxed);
+        }
+        if !mail.has_room(&message, self.limits) {
+            let dropped = mail.make_room(&message, self.limits);
+            self.counters
+                .slow_dropped
+                .fetch_add(dropped as u64, Relaxed);
+        }
+        if !mail.has_room(&message, self.limits) {
             mail.closing = Some(CloseReason::ForcedClose);
             mail.queue = VecDeque::new();
             mail.changed = true;
@@ -247,6 +251,15 @@ impl Mailbox {
             }
         } else {
             hands.append(&mut self.queue);
+        }
+    }
+
+    /// Takes back what the transport has refused, but the message that may have begun to leave: it waits where it can be spared.
+    pub(crate) fn put_back(&mut self, hands: &mut VecDeque<Arc<Outgoing>>) {
+        if hands.len() > 1 {
+            let mut waiting = hands.split_off(1);
+            waiting.append(&mut self.queue);
+            self.queue = waiting;
         }
     }
 

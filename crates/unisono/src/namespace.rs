@@ -6,6 +6,7 @@ use unisono_proto::Value;
 
 use crate::error::ConnectError;
 use crate::handler::{Erased, Handler, erase};
+use crate::slow::SlowReaders;
 use crate::space::{Decision, Note};
 
 /// A namespace and what happens in it. Handlers are registered here, once, not on each socket: a socket costs its rooms, its ids
@@ -28,6 +29,7 @@ pub(crate) struct Handlers {
     pub(crate) middleware: Vec<Box<dyn Erased<Result<(), ConnectError>>>>,
     events: HashMap<String, Box<dyn Erased>>,
     any: Option<Box<dyn Erased>>,
+    pub(crate) slow_readers: SlowReaders,
 }
 
 impl Handlers {
@@ -133,6 +135,13 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     #[must_use]
     pub fn on_disconnect<T: 'static>(mut self, handler: impl Handler<T, S>) -> Self {
         self.handlers.disconnect = Some(erase(handler, self.state.clone()));
+        self
+    }
+
+    /// What becomes of events that wait for a client which does not read. Default: [`SlowReaders::Close`].
+    #[must_use]
+    pub fn slow_readers(mut self, policy: SlowReaders) -> Self {
+        self.handlers.slow_readers = policy;
         self
     }
 

@@ -11,6 +11,8 @@ use unisono_proto::engine;
 use unisono_proto::socket::{self, EncodeError, Encoded, Packet};
 use unisono_proto::ws::{self, Opcode};
 
+use crate::slow::Spare;
+
 /// A message as bytes of WebSocket frames. Server frames are not masked (RFC 6455, section 5.1), so every recipient gets the
 /// same bytes. What a long-polling client gets is derived from them, once, when the first such client needs it.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub(crate) struct Outgoing {
     attachments: Vec<(usize, usize)>,
     record: OnceLock<String>,
     kind: Kind,
+    spare: Spare,
 }
 
 /// How a message is treated when the recipient cannot take it at once.
@@ -46,11 +49,10 @@ impl Outgoing {
         id: Option<u64>,
         args: &[Value],
         kind: Kind,
+        spare: Spare,
     ) -> Result<Arc<Self>, EncodeError> {
-        Ok(Arc::new(Self::message(
-            &socket::encode_event(nsp, id, args)?,
-            kind,
-        )))
+        let message = Self::message(&socket::encode_event(nsp, id, args)?, kind);
+        Ok(Arc::new(Self { spare, ..message }))
     }
 
     /// Any other Socket.IO packet.
@@ -104,6 +106,7 @@ impl Outgoing {
             attachments: Vec::new(),
             record: OnceLock::new(),
             kind,
+            spare: Spare::No,
         }
     }
 
@@ -117,6 +120,7 @@ impl Outgoing {
             attachments: Vec::new(),
             record: OnceLock::new(),
             kind,
+            spare: Spare::No,
         }
     }
 
@@ -145,6 +149,7 @@ impl Outgoing {
             attachments,
             record: OnceLock::new(),
             kind,
+            spare: Spare::No,
         }
     }
 
@@ -160,6 +165,10 @@ impl Outgoing {
 
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    pub(crate) fn spare(&self) -> Spare {
+        self.spare
     }
 
     /// The records of a long-polling payload: the packet, then its attachments in base64, each behind a 0x1e.
@@ -184,8 +193,14 @@ mod tests {
 
     #[test]
     fn a_text_event_is_one_frame_and_one_record() {
-        let out =
-            Outgoing::event("/", None, &["hi".into(), Value::Int(1)], Kind::Reliable).unwrap();
+        let out = Outgoing::event(
+            "/",
+            None,
+            &["hi".into(), Value::Int(1)],
+            Kind::Reliable,
+            Spare::No,
+        )
+        .unwrap();
         assert_eq!(out.frames()[..], *b"\x81\x0a42[\"hi\",1]");
         assert_eq!(out.record(), "42[\"hi\",1]");
     }
@@ -197,7 +212,7 @@ mod tests {
             Value::Bin(Bytes::from_static(&[1, 2, 3])),
             Value::Bin(Bytes::from_static(&[4])),
         ];
-        let out = Outgoing::event("/", None, &args, Kind::Reliable).unwrap();
+        let out = Outgoing::event("/", None, &args, Kind::Reliable, Spare::No).unwrap();
         assert!(out.frames().ends_with(b"\x82\x03\x01\x02\x03\x82\x01\x04"));
         assert!(out.record().starts_with("452-[\"b\","));
         assert!(out.record().ends_with("\u{1e}bAQID\u{1e}bBA=="));
@@ -211,6 +226,7 @@ mod tests {
                 None,
                 &["e".into(), "x".repeat(len).into()],
                 Kind::Reliable,
+                Spare::No,
             )
             .unwrap();
             assert!(out.record().starts_with("42[\"e\",\"xx"), "{len}");

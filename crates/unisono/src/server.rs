@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) trailing_slash: bool,
     pub(crate) connection: connection::Config,
     pub(crate) queue: QueueLimits,
+    /// `None`: as the time to answer a ping.
+    pub(crate) write_timeout: Option<Duration>,
     pub(crate) transports: Vec<Transport>,
     pub(crate) allow_upgrades: bool,
     pub(crate) upgrade_timeout: Duration,
@@ -43,6 +45,14 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Milliseconds that a client may take nothing of what waits for it.
+    pub(crate) fn write_timeout_ms(&self) -> u64 {
+        self.write_timeout
+            .map_or(self.connection.ping_timeout_ms, |timeout| {
+                timeout.as_millis() as u64
+            })
+    }
+
     /// Whether a request's path is ours: `/socket.io/`, and whatever follows.
     pub(crate) fn holds(&self, path: &str) -> bool {
         path.strip_prefix(&*self.path)

@@ -19,6 +19,7 @@ use crate::conn::{Conn, Handshake, Leave};
 use crate::data::Belongings;
 use crate::error::EmitError;
 use crate::outgoing::{Kind, Outgoing};
+use crate::slow::Spare;
 use crate::space::{Space, SpaceInner};
 
 /// A handle to one client in one namespace. Cheap to clone; a handle to a client that has gone does nothing.
@@ -223,12 +224,14 @@ impl Socket {
         if self.0.slot.get().is_none() {
             return Err(EmitError::NotJoined);
         }
-        if self
-            .0
-            .conn
-            .push(Outgoing::event(&self.0.space.name, id, &args, kind)?)
-        {
-            self.0.space.counters.events_sent.fetch_add(1, Relaxed);
+        let space = &self.0.space;
+        let spare = match id {
+            Some(_) => Spare::No,
+            None => space.handlers.slow_readers.spares(&args),
+        };
+        let message = Outgoing::event(&space.name, id, &args, kind, spare)?;
+        if self.0.conn.push(message) {
+            space.counters.events_sent.fetch_add(1, Relaxed);
         }
         Ok(())
     }

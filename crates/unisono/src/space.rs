@@ -129,7 +129,9 @@ impl SpaceInner {
         } else {
             Kind::Reliable
         };
-        Ok(Outgoing::event(&self.name, None, &message.args, kind)?)
+        let spare = self.handlers.slow_readers.spares(&message.args);
+        let outgoing = Outgoing::event(&self.name, None, &message.args, kind, spare)?;
+        Ok(outgoing)
     }
 
     /// Sends it to the members here.

@@ -147,6 +147,8 @@ pub(crate) struct Counters {
     pub(crate) events_received: AtomicU64,
     pub(crate) events_sent: AtomicU64,
     pub(crate) volatile_dropped: AtomicU64,
+    pub(crate) slow_dropped: AtomicU64,
+    pub(crate) slow_replaced: AtomicU64,
     pub(crate) echoes_missed: AtomicU64,
     pub(crate) lag: LagHistogram,
     refused: [AtomicU64; Refusal::ALL.len()],
@@ -191,6 +193,8 @@ impl Counters {
             events_received: self.events_received.load(Relaxed),
             events_sent: self.events_sent.load(Relaxed),
             volatile_dropped: self.volatile_dropped.load(Relaxed),
+            slow_dropped: self.slow_dropped.load(Relaxed),
+            slow_replaced: self.slow_replaced.load(Relaxed),
             echoes_missed: self.echoes_missed.load(Relaxed),
             refused: Refusal::ALL
                 .map(|r| (r.as_str(), self.refused[r as usize].load(Relaxed)))
@@ -229,6 +233,12 @@ pub struct Stats {
     pub events_sent: u64,
     /// Volatile events dropped because the recipient was not ready.
     pub volatile_dropped: u64,
+    /// Events dropped to make room in the queue of a client that does not read; see
+    /// [`SlowReaders::DropOldest`](crate::SlowReaders::DropOldest).
+    pub slow_dropped: u64,
+    /// Events dropped because a newer one of the same key came while they waited; see
+    /// [`SlowReaders::KeepLatest`](crate::SlowReaders::KeepLatest).
+    pub slow_replaced: u64,
     /// Ordered broadcasts whose echo did not come back in time. They were delivered on this node alone, except commits whose outcome was
     /// never heard of: those are for whoever reads the state again when the link is back.
     pub echoes_missed: u64,

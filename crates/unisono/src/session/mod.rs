@@ -12,6 +12,7 @@ mod scratch;
 mod slots;
 mod stream;
 mod websocket;
+mod writing;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -36,6 +37,7 @@ use slots::Slots;
 pub(crate) use stream::Stream;
 pub(crate) use websocket::WebSocket;
 use websocket::Written;
+use writing::NEVER;
 
 /// One Engine.IO session at work.
 pub(crate) struct Session {
@@ -49,6 +51,8 @@ pub(crate) struct Session {
     timer: Pin<Box<Sleep>>,
     /// What `timer` is set to.
     armed: u64,
+    /// When the session ends unless the client takes something of what waits for it.
+    write_deadline: u64,
     /// Written since the mailbox was last told.
     written: Written,
     /// Not reading, because handlers are behind.
@@ -107,6 +111,7 @@ impl Session {
             phase: Phase::Open,
             timer,
             armed,
+            write_deadline: NEVER,
             written: Written::default(),
             held_back: false,
             joining: true,
@@ -141,41 +146,10 @@ impl Session {
         self.begin_finish(reason);
     }
 
-    /// Takes what others have left in the mailbox.
-    fn look(&mut self) {
-        let written = std::mem::take(&mut self.written);
-        let mut mail = self.conn.mailbox();
-        mail.written(written.messages, written.bytes);
-        mail.look();
-        let closing = mail.closing;
-        let leaving = std::mem::take(&mut mail.leaving);
-        match &mut self.wire {
-            Wire::WebSocket(socket) => mail.take_queue(&mut socket.hands),
-            Wire::Polling(_) => {}
-            Wire::Gone => mail.drop_queue(),
-        }
-        drop(mail);
-        for leave in leaving {
-            self.leave(leave);
-        }
-        if let Some(reason) = closing {
-            self.end(reason);
-        }
-    }
-
-    /// Tells the mailbox what was written, and that somebody has to wake this task. `false` if there is something to do already.
-    fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
-        let written = std::mem::take(&mut self.written);
-        let mut mail = self.conn.mailbox();
-        mail.written(written.messages, written.bytes);
-        mail.blocked = matches!(&self.wire, Wire::WebSocket(socket) if socket.blocked);
-        mail.sleep(cx.waker())
-    }
-
     fn poll_timer(&mut self, cx: &mut Context<'_>) {
         loop {
             let next = match self.phase {
-                Phase::Open => self.machine.next_deadline(),
+                Phase::Open => self.machine.next_deadline().min(self.write_deadline),
                 Phase::Finishing { deadline } => deadline,
                 Phase::Done => return,
             };
@@ -187,12 +161,13 @@ impl Session {
             }
             let now = self.server.now_ms();
             match self.phase {
+                Phase::Open if self.write_deadline <= now => self.give_up_writing(),
                 Phase::Open => self.handle_due(now),
                 Phase::Finishing { deadline } if deadline <= now => self.finished(),
                 Phase::Finishing { .. } | Phase::Done => {}
             }
             let next = match self.phase {
-                Phase::Open => self.machine.next_deadline(),
+                Phase::Open => self.machine.next_deadline().min(self.write_deadline),
                 Phase::Finishing { deadline } => deadline,
                 Phase::Done => return,
             };
@@ -238,19 +213,6 @@ impl Session {
                 self.poll_websocket_read(cx)
             }
             (Wire::Polling(_), Phase::Open) => self.poll_polling(),
-        }
-    }
-
-    fn poll_websocket_write(&mut self, cx: &mut Context<'_>) {
-        let Wire::WebSocket(socket) = &mut self.wire else {
-            return;
-        };
-        if socket.hands.is_empty() && !socket.unflushed {
-            return;
-        }
-        let result = socket.poll_write(cx, &mut self.written);
-        if let Poll::Ready(Err(_)) = result {
-            self.end(CloseReason::TransportError);
         }
     }
 

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use unisono_proto::connection::CloseReason;
 use unisono_proto::engine;
 
+use super::writing::NEVER;
 use super::{Phase, Session, Wire};
 use crate::conn::{Mailbox, Post};
 use crate::outgoing::Outgoing;
@@ -170,6 +171,7 @@ impl Session {
         counters.websocket.fetch_add(1, Relaxed);
         counters.upgrades.fetch_add(1, Relaxed);
         self.wire = Wire::WebSocket(candidate.socket);
+        self.write_deadline = NEVER;
         // The task must look again: the queue belongs to the WebSocket now.
         self.conn.with(|_| {});
         true

@@ -100,6 +100,11 @@ impl WebSocket {
         flushed
     }
 
+    /// Changes whenever the peer has taken something.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        (self.hands.len(), self.offset)
+    }
+
     fn advance(&mut self, mut n: usize, written: &mut Written) {
         while let Some(message) = self.hands.front() {
             let left = message.len() - self.offset;

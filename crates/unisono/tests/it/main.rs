@@ -18,6 +18,7 @@ mod polling;
 mod raw;
 mod rooms;
 mod server;
+mod slow;
 mod stock;
 mod upgrade;
 mod websocket;
