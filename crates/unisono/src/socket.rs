@@ -223,6 +223,10 @@ impl Socket {
         if self.0.slot.get().is_none() {
             return Err(EmitError::NotJoined);
         }
+        // The client may have come back meanwhile, as another socket of the same namespace.
+        if self.is_gone() {
+            return Ok(());
+        }
         if self
             .0
             .conn
