@@ -1,9 +1,9 @@
 //! A server under attack, and somebody else who is connected to it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use unisono::{IoBuilder, Stats};
-use unisono_test::await_until;
 
 use super::{Attack, Message, Row};
 use crate::raw::{Frame, PATIENCE, RawSocket, open, poll, post};
@@ -109,6 +109,21 @@ fn gauges(stats: &Stats) -> [u64; 6] {
     ]
 }
 
+/// Waits until `condition` holds, in real time: tests that freeze the clock wait here too.
+pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "in vain: {what}");
+        breathe().await;
+    }
+}
+
+/// A moment of real time in which sockets are served, whatever the runtime's clock says.
+pub(super) async fn breathe() {
+    let moment = || std::thread::sleep(Duration::from_millis(2));
+    tokio::task::spawn_blocking(moment).await.unwrap();
+}
+
 /// The refusals between two readings.
 pub(crate) fn refusals(before: &Stats, after: &Stats) -> Vec<(&'static str, u64)> {
     let pairs = before.refused.iter().zip(&after.refused);
@@ -176,7 +191,7 @@ async fn settle(
     let expected = Vec::from_iter((row.counted.1 > 0).then_some(row.counted));
     let what = format!("{expected:?} for {}: {}", row.id, row.input);
     let counted = || refusals(before, &arena.server.io.stats());
-    await_until(&what, PATIENCE, || {
+    until(&what, || {
         let counted = counted();
         let is_wrong = |one: &(&str, u64)| one.0 != row.counted.0 || one.1 > row.counted.1;
         assert!(!counted.iter().any(is_wrong), "{what}, not {counted:?}");
@@ -191,9 +206,6 @@ async fn settle(
         None => String::new(),
     };
     let what = format!("nothing is left of {}: {}", row.id, row.input);
-    await_until(&what, PATIENCE, || {
-        gauges(&arena.server.io.stats()) == gauges(before)
-    })
-    .await;
+    until(&what, || gauges(&arena.server.io.stats()) == gauges(before)).await;
     fate
 }

@@ -198,7 +198,7 @@ pub(crate) async fn raw_requests(port: u16, bytes: &[u8]) -> Vec<String> {
     let starts: Vec<usize> = starts.chain([answers.len()]).collect();
     let mut words: Vec<String> = starts
         .windows(2)
-        .map(|two| in_words(&parse(answers[two[0]..two[1]].as_bytes())))
+        .map(|two| in_words(&parse(&answers.as_bytes()[two[0]..two[1]])))
         .collect();
     if words.is_empty() {
         words.push("hang-up".to_owned());

@@ -6,9 +6,13 @@
 
 mod arena;
 mod attack;
+mod document;
+mod floods;
 mod http;
 mod packets;
+mod process;
 mod rfc6455;
+mod times;
 mod websocket;
 
 pub(crate) use arena::Arena;

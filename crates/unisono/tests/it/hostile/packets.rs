@@ -2,6 +2,7 @@
 
 use super::arena::check;
 use super::attack::outcome;
+use super::websocket::frame;
 use super::{Arena, Attack, Got, HARMLESS, Message, Row, row};
 use crate::raw::{RawSocket, post};
 use crate::server::namespace;
@@ -215,12 +216,12 @@ const IDS: usize = 20_000;
 async fn randomness(arena: Arena) -> Got {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut socket = RawSocket::join(arena.port()).await;
+    let again = [frame(0x81, b"41"), frame(0x81, b"40")]
+        .concat()
+        .repeat(100);
     let mut ids = Vec::with_capacity(IDS);
     while ids.len() < IDS {
-        for _ in 0..100 {
-            socket.send("41").await;
-            socket.send("40").await;
-        }
+        socket.send_raw(&again).await;
         let all = ids.len() + 100;
         while ids.len() < all {
             // Between the answers are the greetings of those that were still there.

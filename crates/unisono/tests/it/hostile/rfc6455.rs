@@ -85,7 +85,7 @@ pub(super) const FRAMES: &[Row] = &[
     row("5.2", "a short length in eight bytes: the sender should not, the receiver may", ECHOED, HARMLESS, Frames(&[Wide(ECHO)])),
     row("5.2", "a length with the highest of its 64 bits", "close 1002", FRAME, Frames(&[B(b"\x81\xff\x80\0\0\0\0\0\0\0\0\0\0\0")])),
     row("5.2", "a length with the second highest", "close 1009", TOO_LARGE, Frames(&[B(b"\x81\xff\x40\0\0\0\0\0\0\0\0\0\0\0")])),
-    row("5.3", "a mask of zeros", ECHOED, HARMLESS, Frames(&[B(b"\x81\x8f\0\0\0\042[\"message\",1]")])),
+    row("5.3", "a mask of zeros", ECHOED, HARMLESS, Frames(&[B(b"\x81\x8f\0\0\0\x0042[\"message\",1]")])),
     row("5.4", "a message in three frames", ECHOED, HARMLESS, Frames(&[F(0x01, b"42["), F(0x00, b"\"message\""), F(0x80, b",1]")])),
     row("5.4", "empty frames before, between and after", ECHOED, HARMLESS, Frames(&[F(0x01, b""), F(0x00, b"42[\"mess"), F(0x00, b""), F(0x00, b"age\",1]"), F(0x80, b"")])),
     row("5.4", "a ping between two fragments", "pong of 4, 42[\"message-back\",1], served", HARMLESS, Frames(&[F(0x01, b"42[\"mess"), F(0x89, b"ping"), F(0x80, b"age\",1]")])),
