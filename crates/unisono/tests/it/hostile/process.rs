@@ -107,7 +107,7 @@ fn serve() {
 async fn run() {
     let enter = async |socket: Socket, Args(rooms): Args| {
         let rooms = rooms.iter().filter_map(Value::as_str);
-        rooms.for_each(|room| socket.join(room));
+        rooms.for_each(|room| socket.join(room).unwrap());
     };
     let exit = async |socket: Socket, Args(rooms): Args| {
         let rooms = rooms.iter().filter_map(Value::as_str);
