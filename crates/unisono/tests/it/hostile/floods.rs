@@ -108,6 +108,26 @@ async fn requests() {
     check(REQUESTS).await;
 }
 
+/// How often somebody else gets a turn, at least, while eight megabytes of events are worked off: 64 KiB at a time are 128 turns, each with
+/// time for several round trips of its own.
+const TURNS: u32 = 300;
+
+#[tokio::test]
+async fn a_flood_gives_way_to_what_arrives_elsewhere() {
+    let server = Process::start();
+    let watch = Watch::begin(server.port);
+    let bytes = frame(0x81, b"42[\"x\"]").repeat(600_000);
+    let start = std::time::Instant::now();
+    assert_eq!(sent(server.port, bytes).await, "served");
+    let took = start.elapsed();
+    let round_trips = watch.end();
+    let median = round_trips[round_trips.len() / 2];
+    assert!(
+        median * TURNS < took,
+        "{median:?} while {took:?} are worked off"
+    );
+}
+
 async fn check(floods: &[Flood]) {
     for flood in floods {
         check_flood(flood).await;
