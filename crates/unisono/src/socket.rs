@@ -224,6 +224,10 @@ impl Socket {
         if self.0.slot.get().is_none() {
             return Err(EmitError::NotJoined);
         }
+        // The client may have come back meanwhile, as another socket of the same namespace.
+        if self.is_gone() {
+            return Ok(());
+        }
         let space = &self.0.space;
         let spare = match id {
             Some(_) => Spare::No,

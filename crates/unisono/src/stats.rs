@@ -11,7 +11,7 @@ pub enum Refusal {
     UnknownTransport,
     /// Unknown or closed session id (HTTP 400, code 1). Many of these mean that stickiness is broken.
     UnknownSid,
-    /// A handshake that is not a GET (HTTP 400, code 2).
+    /// A handshake that is not a GET (HTTP 400, code 2), or another method than GET and POST on a session (HTTP 500).
     BadMethod,
     /// A request that contradicts its session (HTTP 400, code 3).
     BadRequest,

@@ -112,7 +112,7 @@ where
         return answer::empty(StatusCode::BAD_REQUEST);
     }
     let guard = Guard(Some(conn.clone()));
-    let body = match read(server, request).await {
+    let body = match read(server, &conn, request).await {
         Ok(body) => body,
         Err(status) => {
             if status == StatusCode::PAYLOAD_TOO_LARGE {
@@ -144,19 +144,23 @@ where
 }
 
 /// The body, if it is neither too large nor too slow.
-async fn read<B>(server: &Server, request: Request<B>) -> Result<Bytes, StatusCode>
+async fn read<B>(server: &Server, conn: &Conn, request: Request<B>) -> Result<Bytes, StatusCode>
 where
     B: Body + Send + Unpin + 'static,
     B::Data: Buf + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let limit = server.config.connection.max_payload;
-    let too_large = || {
-        server.counters.refuse(Refusal::TooLarge);
-        StatusCode::PAYLOAD_TOO_LARGE
+    let refuse = |refusal, status| {
+        // A session that has ended meanwhile was refused for something else.
+        if !conn.is_closed() {
+            server.counters.refuse(refusal);
+        }
+        Err(status)
     };
+    let too_large = || refuse(Refusal::TooLarge, StatusCode::PAYLOAD_TOO_LARGE);
     if request.body().size_hint().lower() > limit as u64 {
-        return Err(too_large());
+        return too_large();
     }
     match tokio::time::timeout(
         BODY_TIMEOUT,
@@ -165,11 +169,9 @@ where
     .await
     {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
-        Err(_) => {
-            server.counters.refuse(Refusal::BadRequest);
-            Err(StatusCode::REQUEST_TIMEOUT)
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(),
+        // It broke off, or its chunks are none.
+        Ok(Err(_)) => refuse(Refusal::BadRequest, StatusCode::BAD_REQUEST),
+        Err(_) => refuse(Refusal::BadRequest, StatusCode::REQUEST_TIMEOUT),
     }
 }

@@ -93,7 +93,10 @@ where
             engine::Method::Get => polling::get(server, conn).await,
             engine::Method::Post => polling::post(server, conn, request).await,
             // What Node answers.
-            engine::Method::Other => answer::empty(StatusCode::INTERNAL_SERVER_ERROR),
+            engine::Method::Other => {
+                server.counters.refuse(Refusal::BadMethod);
+                answer::empty(StatusCode::INTERNAL_SERVER_ERROR)
+            }
         },
         (Ok(_), None) => refuse(server, &Rejection::UnknownSid),
     }

@@ -1,13 +1,20 @@
 //! The stream under HTTP, as long as it is HTTP.
 
+use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
 use super::Handover;
+
+/// A client that takes nothing of an answer for this long does not read it: without an end, each such connection would hold an answer of a
+/// megabyte and more for as long as its peer likes. As long as a request's body may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A TCP stream that keeps the answer 101 back: it leaves in one segment with the open packet behind it. That is one system call and
 /// one wake-up of the client less for each handshake, an eighth of its cost.
@@ -16,6 +23,8 @@ pub(crate) struct Switch {
     handover: Handover,
     /// What HTTP wrote after a request left a successor: the head of the 101.
     held: Vec<u8>,
+    /// When to give up; set while the kernel takes nothing more.
+    blocked: Option<Pin<Box<Sleep>>>,
 }
 
 impl Switch {
@@ -24,12 +33,32 @@ impl Switch {
             stream,
             handover,
             held: Vec::new(),
+            blocked: None,
         }
     }
 
     /// The stream, and what is to be written before anything else.
     pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.held)
+    }
+
+    /// Passes the result of a write on; in place of the one that comes too late, an error.
+    fn in_time(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if result.is_ready() {
+            self.blocked = None;
+            return result;
+        }
+        let blocked = self
+            .blocked
+            .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        ready!(blocked.as_mut().poll(cx));
+        // Otherwise the kernel would hold on to what is unsent; if the option fails, it does so for a few minutes.
+        let _ = self.stream.set_zero_linger();
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -53,7 +82,8 @@ impl AsyncWrite for Switch {
             self.held.extend_from_slice(buf);
             return Poll::Ready(Ok(buf.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.in_time(cx, result)
     }
 
     fn poll_write_vectored(
@@ -65,7 +95,8 @@ impl AsyncWrite for Switch {
             bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.in_time(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -15,7 +15,7 @@ mod websocket;
 mod writing;
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
@@ -267,8 +267,7 @@ impl Future for Session {
                 if steps < MAX_STEPS {
                     continue;
                 }
-                // The others' turn.
-                cx.waker().wake_by_ref();
+                give_way(cx);
                 return Poll::Pending;
             }
             if this.phase == Phase::Done && this.slots.is_empty() {
@@ -299,9 +298,17 @@ impl Drop for Session {
     }
 }
 
+/// Wakes this task again after the runtime has looked for what has arrived on other connections. A plain wake would come before that, for
+/// dozens of turns in a row.
+pub(super) fn give_way(cx: &mut Context<'_>) {
+    let turn = pin!(tokio::task::yield_now());
+    // It has registered the waker, which is all that is wanted of it.
+    let _ = turn.poll(cx);
+}
+
 /// Steps in a row before other connections get their turn. A step is one read of at most 16 KiB, which may hold thousands of empty
-/// frames, or a few hundred packets of a POST: a peer that sends as fast as it can keeps a thread busy for a few milliseconds at a time.
-const MAX_STEPS: usize = 16;
+/// frames, or a few hundred packets of a POST: a peer that sends as fast as it can keeps a thread busy for about a millisecond at a time.
+pub(super) const MAX_STEPS: usize = 4;
 
 /// How long a closing transport may take to carry its last bytes. Longer only helps a peer that has stopped reading.
 pub(super) const LINGER: Duration = Duration::from_secs(2);

@@ -103,7 +103,12 @@ impl Session {
             Handled::Leave { member } => self
                 .slots
                 .leave(member, CloseReason::ClientNamespaceDisconnect),
-            Handled::Close => self.end(CloseReason::TransportClose),
+            Handled::Close => {
+                if let Wire::WebSocket(socket) = &mut self.wire {
+                    socket.hands.push_back(super::close_frame(None));
+                }
+                self.end(CloseReason::TransportClose);
+            }
         }
     }
 

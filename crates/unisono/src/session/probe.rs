@@ -15,6 +15,7 @@ use unisono_proto::ws::Event;
 
 use super::scratch::with_scratch;
 use super::websocket::{WebSocket, Written};
+use super::{MAX_STEPS, give_way};
 use crate::conn::{Conn, PollingMail};
 use crate::outgoing::Outgoing;
 use crate::server::Server;
@@ -112,7 +113,7 @@ async fn next_text_of(
 /// The next text message. What was read behind it stays in `unread`. Safe to drop and call again.
 async fn next_text(socket: &mut WebSocket) -> io::Result<String> {
     poll_fn(|cx| {
-        loop {
+        for _ in 0..MAX_STEPS {
             let mut bytes = std::mem::take(&mut socket.unread);
             let mut input = &mut bytes[..];
             while let Some(event) = socket
@@ -145,6 +146,9 @@ async fn next_text(socket: &mut WebSocket) -> io::Result<String> {
                 Poll::Pending => return Poll::Pending,
             }
         }
+        // Pings without end, or one long message.
+        give_way(cx);
+        Poll::Pending
     })
     .await
 }

@@ -9,6 +9,7 @@ mod drain;
 mod events;
 mod examples;
 mod hooks;
+mod hostile;
 mod http;
 mod limits;
 mod middleware;

@@ -54,7 +54,7 @@ pub(crate) async fn request(
     parse(&answer)
 }
 
-fn parse(answer: &[u8]) -> Answer {
+pub(crate) fn parse(answer: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head
@@ -66,6 +66,19 @@ fn parse(answer: &[u8]) -> Answer {
         status,
         head: head.to_owned(),
         body: body.to_owned(),
+    }
+}
+
+/// The answer whose beginning is in `bytes`, with all of its body.
+async fn with_body(mut stream: TcpStream, mut bytes: Vec<u8>) -> Answer {
+    loop {
+        let answer = parse(&bytes);
+        let length = answer.header("content-length").map_or(Ok(0), str::parse);
+        if answer.body.len() >= length.expect("a length is a number") {
+            return answer;
+        }
+        let n = timeout(PATIENCE, stream.read_buf(&mut bytes)).await;
+        assert_ne!(n.expect("a body in time").unwrap(), 0, "{answer:?}");
     }
 }
 
@@ -105,6 +118,8 @@ pub(crate) struct RawSocket {
     pub(crate) stream: TcpStream,
     decoder: ws::Decoder,
     pending: Vec<u8>,
+    /// How far `pending` is decoded.
+    at: usize,
     pub(crate) head: String,
 }
 
@@ -127,13 +142,30 @@ impl RawSocket {
             .unwrap_or_else(|answer| panic!("refused: {answer:?}"))
     }
 
+    /// Opens a WebSocket and sends `frames` with the request, before the answer.
+    pub(crate) async fn eager(port: u16, query: &str, frames: &[u8]) -> Self {
+        Self::handshake(port, query, "", frames)
+            .await
+            .unwrap_or_else(|answer| panic!("refused: {answer:?}"))
+    }
+
     pub(crate) async fn try_connect(port: u16, query: &str, headers: &str) -> Result<Self, Answer> {
+        Self::handshake(port, query, headers, &[]).await
+    }
+
+    async fn handshake(
+        port: u16,
+        query: &str,
+        headers: &str,
+        frames: &[u8],
+    ) -> Result<Self, Answer> {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let head = format!(
             "GET /socket.io/?{query} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
-        stream.write_all(head.as_bytes()).await.unwrap();
+        let request = [head.as_bytes(), frames].concat();
+        stream.write_all(&request).await.unwrap();
         let mut bytes = Vec::new();
         let end = loop {
             if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -152,13 +184,14 @@ impl RawSocket {
         };
         let answer = parse(&bytes[..end]);
         if answer.status != 101 {
-            return Err(answer);
+            return Err(with_body(stream, bytes).await);
         }
         let decoder = ws::Decoder::new(Role::Client, 64 << 20);
         Ok(Self {
             stream,
             decoder,
             pending: bytes.split_off(end),
+            at: 0,
             head: answer.head,
         })
     }
@@ -222,8 +255,8 @@ impl RawSocket {
 
     async fn read(&mut self) -> Frame {
         loop {
-            let mut bytes = std::mem::take(&mut self.pending);
-            let mut input = &mut bytes[..];
+            let mut input = &mut self.pending[self.at..];
+            let before = input.len();
             let frame = match self.decoder.next(&mut input).expect("well-formed frames") {
                 Some(Event::Text(text)) => Some(Frame::Text(text.into_owned())),
                 Some(Event::Binary(bytes)) => Some(Frame::Binary(bytes.into_owned())),
@@ -232,10 +265,12 @@ impl RawSocket {
                 Some(Event::Ping(_)) => panic!("Socket.IO servers do not ping at this layer"),
                 None => None,
             };
-            self.pending = input.to_vec();
+            self.at += before - input.len();
             if let Some(frame) = frame {
                 return frame;
             }
+            self.pending.clear();
+            self.at = 0;
             let mut buffer = vec![0; 65_536];
             match self.stream.read(&mut buffer).await {
                 Ok(0) | Err(_) => return Frame::End,
