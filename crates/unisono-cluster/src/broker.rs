@@ -10,8 +10,8 @@
 //! literal subscription of the same broker is delivered once for each, as Redis does. Nothing is delivered from before the subscription.
 //!
 //! **Order.** All messages that pass through one broker system have one total order, across channels and publishers, and every inbox sees
-//! its part of it in that order. The messages of one publisher appear in the order of its [`Broker::publish`] calls. Calls of an inbox never
-//! overlap. (A sharded system keeps this per channel only and says so in its documentation.)
+//! its part of it in that order. The messages of one publisher appear in the order of its [`Broker::publish`] calls. What is published after a
+//! [`Broker::subscribe`] of the same broker comes back if it matches, while the link is up. Calls of an inbox never overlap. (A sharded system keeps this per channel only and says so in its documentation.)
 //!
 //! **Echo.** A publisher that is subscribed receives its own messages, at their place in the total order. An ordered emit relies on that.
 //!

@@ -30,10 +30,20 @@ pub(crate) struct Link {
     pub(crate) connections: watch::Sender<Option<Connections>>,
     pub(crate) state: watch::Sender<LinkState>,
     // A lock for a set that callers change and the link's task copies; never held across a wait.
-    wanted: Mutex<BTreeSet<Subscription>>,
+    wanted: Mutex<Wanted>,
+    /// The version of `wanted` that the bus has confirmed last.
+    pub(crate) followed: watch::Sender<u64>,
     last_error: Mutex<Option<String>>,
     signals: Signals,
     started: Instant,
+}
+
+/// What is to be listened to.
+#[derive(Clone, Default)]
+pub(crate) struct Wanted {
+    pub(crate) subscriptions: BTreeSet<Subscription>,
+    /// Counts the changes.
+    pub(crate) version: u64,
 }
 
 /// The connections that others use while the link is up.
@@ -80,6 +90,7 @@ impl Link {
             connections: watch::Sender::new(None),
             state: watch::Sender::new(LinkState::Connecting),
             wanted: Mutex::default(),
+            followed: watch::Sender::new(0),
             last_error: Mutex::default(),
             signals: Signals::default(),
             started: Instant::now(),
@@ -92,7 +103,10 @@ impl Link {
     }
 
     pub(crate) fn change_subscriptions(&self, change: impl FnOnce(&mut BTreeSet<Subscription>)) {
-        change(&mut lock(&self.wanted));
+        let mut wanted = lock(&self.wanted);
+        change(&mut wanted.subscriptions);
+        wanted.version += 1;
+        drop(wanted);
         self.signals
             .subscriptions_changed
             .store(true, Ordering::Release);
@@ -134,8 +148,12 @@ impl Link {
         *lock(&self.last_error) = Some(error);
     }
 
-    fn wanted(&self) -> BTreeSet<Subscription> {
+    fn wanted(&self) -> Wanted {
         lock(&self.wanted).clone()
+    }
+
+    pub(crate) fn wanted_version(&self) -> u64 {
+        lock(&self.wanted).version
     }
 
     pub(crate) fn stats(&self) -> LinkStats {

@@ -48,8 +48,18 @@ async fn send(
     }
     let counters = &link.counters;
     let sent_ms = link.now_ms();
+    let mut followed = link.followed.subscribe();
+    let wanted = link.wanted_version();
+    let sending = async {
+        // Whoever subscribes and then publishes hears it; nearly always there is nothing to wait for.
+        let _ = followed.wait_for(|&version| version >= wanted).await;
+        let publisher = &mut current.publisher;
+        publisher
+            .send_packed_commands(&pipeline, 0, batch.len())
+            .await
+    };
     let replies = tokio::select! {
-        replies = current.publisher.send_packed_commands(&pipeline, 0, batch.len()) => replies,
+        replies = sending => replies,
         _ = connections.changed() => {
             // The link was given up under us.
             counters.unconfirmed.fetch_add(batch.len() as u64, Ordering::Relaxed);

@@ -12,7 +12,8 @@ use unisono_cluster::Broker;
 pub use clauses::{
     any_bytes_and_names, close_is_final, echo_reaches_the_publisher, inbox_is_told_the_state,
     nothing_from_before, one_publisher_keeps_its_order, oversize_is_refused, patterns_and_literals,
-    publishing_from_an_inbox, total_order_is_shared, unsubscribing_ends_delivery,
+    publishing_comes_after_subscribing, publishing_from_an_inbox, rapid_changes_end_as_said_last,
+    total_order_is_shared, unsubscribing_ends_delivery,
 };
 pub use cluster::{Cluster, FENCE};
 
@@ -30,6 +31,8 @@ pub async fn run(maker: Maker<'_>) {
     echo_reaches_the_publisher(maker).await;
     patterns_and_literals(maker).await;
     unsubscribing_ends_delivery(maker).await;
+    rapid_changes_end_as_said_last(maker).await;
+    publishing_comes_after_subscribing(maker).await;
     nothing_from_before(maker).await;
     any_bytes_and_names(maker).await;
     publishing_from_an_inbox(maker).await;

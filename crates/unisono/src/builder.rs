@@ -69,6 +69,7 @@ impl<P> Builder<P> {
                 // Four times what one pod is meant to carry.
                 max_connections: 80_000,
                 max_rooms: 1000,
+                max_dynamic_namespaces: 1000,
                 limits: Limits::default(),
                 cors: Cors::default(),
                 cookie: None,

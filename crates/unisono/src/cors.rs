@@ -172,7 +172,7 @@ mod tests {
             (Some("null"), "foreign"),
             (Some(""), "foreign"),
             (Some("https://jamz.example`$"), "foreign"),
-            (Some("\u{e9}"), "foreign"),
+            (Some("\u{e9}"), "malformed"),
         ] {
             assert_eq!(verdict(&cors, origin), expected, "{origin:?}");
         }

@@ -34,6 +34,7 @@ mod conn;
 mod cors;
 mod data;
 mod drain;
+mod dynamic;
 mod error;
 mod extract;
 mod handler;

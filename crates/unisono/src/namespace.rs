@@ -1,9 +1,11 @@
 //! A namespace before the server runs: its name and its handlers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use unisono_proto::Value;
 
+use crate::conn::Handshake;
 use crate::error::ConnectError;
 use crate::handler::{Erased, Handler, erase};
 use crate::slow::SlowReaders;
@@ -14,11 +16,18 @@ use crate::space::{Decision, Note};
 ///
 /// `S` is state that handlers get as [`State<S>`](crate::State); it is cloned for each handler call, so make it an `Arc`.
 pub struct Namespace<S = ()> {
-    name: String,
+    name: Name,
     state: S,
     handlers: Handlers,
-    on_note: Option<NoteHandler>,
 }
+
+/// Which namespaces it is.
+pub(crate) enum Name {
+    One(String),
+    Matching(Matcher),
+}
+
+pub(crate) type Matcher = Box<dyn Fn(&str, &Handshake, &Value) -> bool + Send + Sync>;
 
 pub(crate) type NoteHandler = Box<dyn Fn(&Note) -> Decision + Send + Sync>;
 
@@ -30,6 +39,7 @@ pub(crate) struct Handlers {
     events: HashMap<String, Box<dyn Erased>>,
     any: Option<Box<dyn Erased>>,
     pub(crate) slow_readers: SlowReaders,
+    pub(crate) on_note: Option<NoteHandler>,
 }
 
 impl Handlers {
@@ -47,6 +57,29 @@ impl Namespace<()> {
     pub fn new(name: &str) -> Self {
         Self::with_state(name, ())
     }
+
+    /// Every namespace whose name `matcher` takes, without state; see [`matching_with_state`](Self::matching_with_state).
+    ///
+    /// ```
+    /// use unisono::{Io, Namespace, Socket};
+    ///
+    /// async fn hello(socket: Socket) {
+    ///     // `/org-7`, say: its rooms and members are its own.
+    ///     socket.broadcast().emit("joined", socket.namespace()).ok();
+    /// }
+    ///
+    /// let orgs = Namespace::matching(|name, _, _| {
+    ///     name.strip_prefix("/org-").is_some_and(|id| id.parse::<u32>().is_ok())
+    /// });
+    /// let io = Io::builder().namespace(orgs.on_connect(hello)).build();
+    /// // It exists while somebody is in it.
+    /// assert!(io.of("/org-7").is_none());
+    /// ```
+    pub fn matching(
+        matcher: impl Fn(&str, &Handshake, &Value) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self::matching_with_state(matcher, ())
+    }
 }
 
 impl<S: Clone + Send + Sync + 'static> Namespace<S> {
@@ -59,10 +92,29 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
             format!("/{name}")
         };
         Self {
-            name,
+            name: Name::One(name),
             state,
             handlers: Handlers::default(),
-            on_note: None,
+        }
+    }
+
+    /// Every namespace whose name `matcher` takes. It is asked for each client, with the name, the request that opened the connection
+    /// and the `auth` object, before any middleware, and must not wait. Namespaces that were declared by name come first, then the first
+    /// matcher that takes the name. Names with glob characters, `#` or control characters in them are refused.
+    ///
+    /// Each name is a namespace of its own, with these handlers and this state. It exists from the moment when the first client has
+    /// passed the middleware until nobody is in it and the application holds no handle to it (a [`Socket`](crate::Socket) or a
+    /// [`Space`](crate::Space)). What other nodes say to it reaches this node from the moment when the bus has confirmed the subscription,
+    /// a round trip after the first client was let in. How many there may be at a time is bounded by
+    /// [`max_dynamic_namespaces`](crate::IoBuilder::max_dynamic_namespaces).
+    pub fn matching_with_state(
+        matcher: impl Fn(&str, &Handshake, &Value) -> bool + Send + Sync + 'static,
+        state: S,
+    ) -> Self {
+        Self {
+            name: Name::Matching(Box::new(matcher)),
+            state,
+            handlers: Handlers::default(),
         }
     }
 
@@ -150,22 +202,20 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     /// under the namespace's delivery lock, so it must not wait, nor call [`Space::conduct`](crate::Space::conduct).
     #[must_use]
     pub fn on_note(mut self, handler: impl Fn(&Note) -> Decision + Send + Sync + 'static) -> Self {
-        self.on_note = Some(Box::new(handler));
+        self.handlers.on_note = Some(Box::new(handler));
         self
     }
 
     pub(crate) fn into_parts(self) -> Parts {
         Parts {
             name: self.name,
-            handlers: self.handlers,
-            on_note: self.on_note,
+            handlers: self.handlers.into(),
         }
     }
 }
 
 /// A namespace without its state's type.
 pub(crate) struct Parts {
-    pub(crate) name: String,
-    pub(crate) handlers: Handlers,
-    pub(crate) on_note: Option<NoteHandler>,
+    pub(crate) name: Name,
+    pub(crate) handlers: Arc<Handlers>,
 }

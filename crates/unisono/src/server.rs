@@ -9,14 +9,17 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use unisono_cluster::{Broker, Inbox, LinkState};
+use unisono_proto::Value;
 use unisono_proto::connection;
 use unisono_proto::engine::{self, Sid, Transport};
 
 use crate::bucket::Bucket;
-use crate::conn::{Conn, QueueLimits};
+use crate::conn::{Conn, Handshake, QueueLimits};
 use crate::cors::Cors;
+use crate::dynamic::Dynamic;
 use crate::http::{Cookie, Hooks};
 use crate::limits::Limits;
+use crate::middleware::Refused;
 use crate::outgoing::Outgoing;
 use crate::seats::Seats;
 use crate::space::SpaceInner;
@@ -39,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     pub(crate) limits: Limits,
     pub(crate) max_rooms: usize,
+    pub(crate) max_dynamic_namespaces: usize,
     pub(crate) cors: Cors,
     pub(crate) cookie: Option<Cookie>,
     pub(crate) hooks: Hooks,
@@ -63,6 +67,7 @@ impl Config {
 pub(crate) struct Server {
     pub(crate) config: Config,
     spaces: HashMap<String, Arc<SpaceInner>>,
+    dynamic: Arc<Dynamic>,
     /// A std mutex: held for one look-up, never across an await.
     sessions: Mutex<HashMap<Sid, Arc<Conn>>>,
     pub(crate) counters: Arc<Counters>,
@@ -87,6 +92,7 @@ impl Server {
     pub(crate) fn new(
         config: Config,
         spaces: HashMap<String, Arc<SpaceInner>>,
+        dynamic: Dynamic,
         counters: Arc<Counters>,
         epoch: Instant,
         broker: Option<Arc<dyn Broker>>,
@@ -94,6 +100,7 @@ impl Server {
         Self {
             config,
             spaces,
+            dynamic: Arc::new(dynamic),
             sessions: Mutex::default(),
             counters,
             seats: Arc::default(),
@@ -117,12 +124,37 @@ impl Server {
         self.epoch + Duration::from_millis(ms)
     }
 
-    pub(crate) fn space(&self, nsp: &str) -> Option<&Arc<SpaceInner>> {
-        self.spaces.get(nsp)
+    /// The namespace that a client asks to join, if there is one or may be one.
+    pub(crate) fn find(
+        &self,
+        nsp: &str,
+        handshake: &Handshake,
+        auth: &Value,
+    ) -> Result<Arc<SpaceInner>, Refused> {
+        match self.spaces.get(nsp) {
+            Some(space) => Ok(space.clone()),
+            None => self.dynamic.find(nsp, handshake, auth),
+        }
     }
 
-    pub(crate) fn spaces(&self) -> impl Iterator<Item = &Arc<SpaceInner>> {
-        self.spaces.values()
+    /// The namespace of this name, if it was declared or somebody is in it.
+    pub(crate) fn space(&self, nsp: &str) -> Option<Arc<SpaceInner>> {
+        let declared = self.spaces.get(nsp).cloned();
+        declared.or_else(|| self.dynamic.living(nsp))
+    }
+
+    /// All that there are now.
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = Arc<SpaceInner>> {
+        self.spaces.values().cloned().chain(self.dynamic.all())
+    }
+
+    fn receive(&self, channel: &str, payload: &[u8]) {
+        for space in self.spaces.values() {
+            space.receive(channel, payload);
+        }
+        if let Some(space) = self.dynamic.of_channel(channel) {
+            space.receive(channel, payload);
+        }
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<Sid, Arc<Conn>>> {
@@ -199,9 +231,7 @@ impl Inbox for Hub {
         let Some(server) = self.server.upgrade() else {
             return;
         };
-        for space in server.spaces() {
-            space.receive(channel, &payload);
-        }
+        server.receive(channel, &payload);
     }
 
     fn link(&self, state: LinkState) {

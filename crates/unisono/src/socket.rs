@@ -50,11 +50,11 @@ impl std::fmt::Debug for Socket {
 
 impl Socket {
     /// A client that wants to join a namespace and is not in yet.
-    pub(crate) fn new(space: &Arc<SpaceInner>, conn: &Arc<Conn>, auth: Value) -> Self {
+    pub(crate) fn new(space: Arc<SpaceInner>, conn: Arc<Conn>, auth: Value) -> Self {
         Self(Arc::new(SocketInner {
             id: crate::ids::new_sid(),
-            space: space.clone(),
-            conn: conn.clone(),
+            space,
+            conn,
             slot: OnceLock::new(),
             auth,
             acks: PendingAcks::default(),

@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde::Serialize;
 use unisono_cluster::rooms::{Rooms, Slot};
-use unisono_cluster::{Broadcast as Message, LinkState, Received};
+use unisono_cluster::{Broadcast as Message, Broker, LinkState, Node, Received};
 
 use crate::broadcast::Broadcast;
 use crate::conn::Conn;
+use crate::dynamic::Lease;
 use crate::error::EmitError;
-use crate::namespace::{Handlers, NoteHandler, Parts};
+use crate::middleware;
+use crate::namespace::Handlers;
 use crate::outgoing::{Kind, Outgoing};
 use crate::port::{Port, Refused};
 use crate::prepared::Prepared;
@@ -26,8 +29,7 @@ pub struct Space(pub(crate) Arc<SpaceInner>);
 
 pub(crate) struct SpaceInner {
     pub(crate) name: Arc<str>,
-    pub(crate) handlers: Handlers,
-    on_note: Option<NoteHandler>,
+    pub(crate) handlers: Arc<Handlers>,
     /// A std lock: read for the time of a fan-out, written for a join or a leave, never held across an await.
     rooms: RwLock<Rooms<Resident>>,
     pub(crate) counters: Arc<Counters>,
@@ -35,6 +37,8 @@ pub(crate) struct SpaceInner {
     line: Turnstile<Delivery>,
     /// Rooms that one member may be in.
     pub(crate) max_rooms: usize,
+    /// Its place among the namespaces that come and go, if it is one of those.
+    lease: Option<Lease>,
 }
 
 /// What a room knows of a member.
@@ -70,23 +74,44 @@ pub enum Decision {
     Drop,
 }
 
-impl SpaceInner {
-    pub(crate) fn new(
-        parts: Parts,
-        counters: Arc<Counters>,
-        port: Option<Port>,
-        max_rooms: usize,
-    ) -> Self {
-        Self {
-            name: parts.name.into(),
-            handlers: parts.handlers,
-            on_note: parts.on_note,
+/// What namespaces are made with.
+#[derive(Clone)]
+pub(crate) struct Founder {
+    pub(crate) counters: Arc<Counters>,
+    /// The broker and the channel prefix.
+    pub(crate) broker: Option<(Arc<dyn Broker>, String)>,
+    pub(crate) epoch: Instant,
+    pub(crate) max_rooms: usize,
+}
+
+impl Founder {
+    pub(crate) fn found(
+        &self,
+        name: Arc<str>,
+        handlers: Arc<Handlers>,
+        lease: Option<Lease>,
+    ) -> SpaceInner {
+        let port = self.broker.as_ref().map(|(broker, key)| {
+            let node = Node::new(crate::ids::new_uid(), key.as_str(), &*name);
+            Port::new(broker.clone(), node, self.epoch)
+        });
+        SpaceInner {
+            name,
+            handlers,
             rooms: RwLock::default(),
-            counters,
+            counters: self.counters.clone(),
             port,
             line: Turnstile::default(),
-            max_rooms,
+            max_rooms: self.max_rooms,
+            lease,
         }
+    }
+}
+
+impl SpaceInner {
+    /// A client is about to be let in.
+    pub(crate) fn open(&self) -> Result<(), middleware::Refused> {
+        self.lease.as_ref().map_or(Ok(()), Lease::open)
     }
 
     pub(crate) fn rooms(&self) -> RwLockReadGuard<'_, Rooms<Resident>> {
@@ -169,7 +194,7 @@ impl SpaceInner {
     fn deliver_next(&self, delivery: &Delivery) {
         let extension = delivery.message.extension.as_ref().filter(|e| e.ordered);
         if let Some(extension) = extension
-            && let (Some(on_note), Some(bytes)) = (&self.on_note, &extension.note)
+            && let (Some(on_note), Some(bytes)) = (&self.handlers.on_note, &extension.note)
         {
             let note = Note {
                 revision: extension.revision,

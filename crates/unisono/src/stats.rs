@@ -41,6 +41,8 @@ pub enum Refusal {
     Upgrade,
     /// A client that does not read what it is sent.
     SlowReader,
+    /// A client that would have opened more namespaces of [`Namespace::matching`](crate::Namespace::matching) than there may be.
+    DynamicNamespaces,
     /// A join beyond the rooms that one socket may be in, or a name that is too long.
     Rooms,
     /// An event whose arguments do not fit the handler.
@@ -65,7 +67,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::UnknownTransport,
         Self::UnknownSid,
         Self::BadMethod,
@@ -83,6 +85,7 @@ impl Refusal {
         Self::Namespace,
         Self::Upgrade,
         Self::SlowReader,
+        Self::DynamicNamespaces,
         Self::Rooms,
         Self::Arguments,
         Self::Panic,
@@ -115,6 +118,7 @@ impl Refusal {
             Self::Namespace => "namespace",
             Self::Upgrade => "upgrade",
             Self::SlowReader => "slow_reader",
+            Self::DynamicNamespaces => "dynamic_namespaces",
             Self::Rooms => "rooms",
             Self::Arguments => "arguments",
             Self::Panic => "panic",
@@ -142,6 +146,7 @@ pub(crate) struct Counters {
     pub(crate) joining: AtomicI64,
     pub(crate) probing: AtomicI64,
     pub(crate) acks_pending: AtomicI64,
+    pub(crate) dynamic_namespaces: AtomicI64,
     pub(crate) handshakes: AtomicU64,
     pub(crate) upgrades: AtomicU64,
     pub(crate) events_received: AtomicU64,
@@ -188,6 +193,7 @@ impl Counters {
             joining: gauge(&self.joining),
             probing: gauge(&self.probing),
             acks_pending: gauge(&self.acks_pending),
+            dynamic_namespaces: gauge(&self.dynamic_namespaces),
             handshakes: self.handshakes.load(Relaxed),
             upgrades: self.upgrades.load(Relaxed),
             events_received: self.events_received.load(Relaxed),
@@ -223,6 +229,8 @@ pub struct Stats {
     pub probing: u64,
     /// Answers to events that are waited for.
     pub acks_pending: u64,
+    /// Namespaces of [`Namespace::matching`](crate::Namespace::matching) that exist now.
+    pub dynamic_namespaces: u64,
     /// Sessions opened.
     pub handshakes: u64,
     /// Sessions that moved from polling to WebSocket.

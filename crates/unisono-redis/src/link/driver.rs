@@ -90,8 +90,7 @@ impl Driver {
         let Some(session) = &mut self.session else {
             return;
         };
-        let wanted = self.link.wanted();
-        let error = match timeout(REPLY_DEADLINE, session.follow(&wanted)).await {
+        let error = match timeout(REPLY_DEADLINE, session.follow(&self.link)).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no confirmation of a subscription in time".to_owned(),

@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult};
 use unisono_cluster::Subscription;
 
-use super::{Connections, Link};
+use super::{Connections, Link, Wanted};
 use crate::limits::{REPLY_DEADLINE, SUBSCRIBE_BATCH};
 
 /// Two connections and what the bus has confirmed. Dropping it closes them.
@@ -45,13 +45,17 @@ impl Session {
             confirmed: BTreeSet::new(),
         };
         session.bus.subscribe(link.gate.probe_channel()).await?;
-        session.follow(&link.wanted()).await?;
+        session.follow(link).await?;
         Ok(session)
     }
 
     /// Makes the confirmed subscriptions those that are wanted.
-    pub(super) async fn follow(&mut self, wanted: &BTreeSet<Subscription>) -> RedisResult<()> {
-        let removed: Vec<_> = self.confirmed.difference(wanted).cloned().collect();
+    pub(super) async fn follow(&mut self, link: &Link) -> RedisResult<()> {
+        let Wanted {
+            subscriptions: wanted,
+            version,
+        } = link.wanted();
+        let removed: Vec<_> = self.confirmed.difference(&wanted).cloned().collect();
         let added: Vec<_> = wanted.difference(&self.confirmed).cloned().collect();
         for batch in removed.chunks(SUBSCRIBE_BATCH) {
             let (patterns, channels) = split(batch);
@@ -71,7 +75,8 @@ impl Session {
                 self.bus.subscribe(channels).await?;
             }
         }
-        self.confirmed.clone_from(wanted);
+        self.confirmed = wanted;
+        link.followed.send_replace(version);
         Ok(())
     }
 }

@@ -158,6 +158,45 @@ pub async fn unsubscribing_ends_delivery(maker: Maker<'_>) {
     cluster.end();
 }
 
+/// Subscriptions that come and go without a pause end as they were asked for last, and deliver once.
+pub async fn rapid_changes_end_as_said_last(maker: Maker<'_>) {
+    let cluster = Cluster::new(maker, &[]).await;
+    let broker = &cluster.brokers[0];
+    for round in 0..200 {
+        broker.subscribe(pattern("stays*"));
+        broker.subscribe(pattern("goes*"));
+        if round % 20 == 0 {
+            tokio::task::yield_now().await;
+        }
+        broker.unsubscribe(&pattern("stays*"));
+        broker.unsubscribe(&pattern("goes*"));
+    }
+    broker.subscribe(pattern("stays*"));
+    cluster.settle().await;
+    cluster.publish(1, "stays-1", "x");
+    cluster.publish(1, "goes-1", "x");
+    cluster.fence(1).await;
+    assert_eq!(cluster.recorders[0].texts("stays-1"), ["x"]);
+    assert_eq!(cluster.recorders[0].texts("goes-1"), [""; 0]);
+    cluster.end();
+}
+
+/// Whoever subscribes and then publishes hears it, without a pause in between.
+pub async fn publishing_comes_after_subscribing(maker: Maker<'_>) {
+    let cluster = Cluster::new(maker, &[]).await;
+    for number in 0..100 {
+        let name = format!("own-{number}#");
+        cluster.brokers[0].subscribe(pattern(&format!("{name}*")));
+        cluster.publish(0, &name, "x");
+    }
+    cluster.fence(0).await;
+    for number in 0..100 {
+        let name = format!("own-{number}#");
+        assert_eq!(cluster.recorders[0].texts(&name), ["x"], "{name}");
+    }
+    cluster.end();
+}
+
 /// A subscription delivers nothing that was published before it.
 pub async fn nothing_from_before(maker: Maker<'_>) {
     let cluster = Cluster::new(maker, &[]).await;

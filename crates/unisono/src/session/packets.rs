@@ -113,14 +113,17 @@ impl Session {
     }
 
     fn connect(&mut self, nsp: &str, auth: Option<Value>) {
-        let Some(space) = self.server.space(nsp) else {
-            return self.refuse_client(nsp, Refused::new(Refusal::Namespace, "Invalid namespace"));
+        let auth = auth.unwrap_or(Value::Null);
+        let space = match self.server.find(nsp, &self.conn.handshake, &auth) {
+            Ok(space) => space,
+            Err(refused) => return self.refuse_client(nsp, refused),
         };
-        let socket = Socket::new(space, &self.conn, auth.unwrap_or(Value::Null));
-        if space.handlers.middleware.is_empty() {
-            self.let_in(socket);
-        } else {
+        let waits = !space.handlers.middleware.is_empty();
+        let socket = Socket::new(space, self.conn.clone(), auth);
+        if waits {
             self.connecting.push(socket);
+        } else {
+            self.let_in(socket);
         }
     }
 
@@ -136,6 +139,9 @@ impl Session {
     }
 
     fn let_in(&mut self, socket: Socket) {
+        if let Err(refused) = socket.space().open() {
+            return self.refuse_client(socket.namespace(), refused);
+        }
         if let Some(member) = self.machine.accept(socket.namespace()) {
             socket.enter();
             self.slots.join(member, socket);

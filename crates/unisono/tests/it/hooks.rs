@@ -137,18 +137,19 @@ async fn handshakes_that_wait_for_the_application_do_not_pile_up() {
     assert_eq!(server.refused("full"), 1);
     // A client that gives up makes room.
     waiting.pop().unwrap().abort();
-    let third = timeout(PATIENCE, async {
+    let third = async {
         loop {
             let mut answer = tokio::spawn(async move { get(port, POLLING).await });
             tokio::select! {
-                _ = asked.recv() => break answer,
+                _ = asked.recv() => break Some(answer),
                 refused = &mut answer => assert_eq!(refused.unwrap().status, 503),
             }
         }
-    });
-    let third = third.await.expect("the place of whoever gave up");
+    };
+    let third = timeout(PATIENCE, third).await;
     gate.add_permits(1);
-    assert_eq!(third.await.unwrap().status, 200);
+    let third = third.expect("the place of whoever gave up");
+    assert_eq!(third.unwrap().await.unwrap().status, 200);
     assert_eq!(waiting.pop().unwrap().await.unwrap().status, 200);
 }
 

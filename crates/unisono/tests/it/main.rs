@@ -6,6 +6,7 @@
 )]
 
 mod drain;
+mod dynamic;
 mod events;
 mod examples;
 mod hooks;
