@@ -157,6 +157,11 @@ impl Conversation {
         found
     }
 
+    /// Drops all kept events.
+    pub fn forget(&mut self) {
+        self.events.clear();
+    }
+
     /// All kept events for which `wanted` holds; they stay.
     pub fn kept(&self, mut wanted: impl FnMut(&Value) -> bool) -> Vec<&Value> {
         self.events.iter().filter(|event| wanted(event)).collect()

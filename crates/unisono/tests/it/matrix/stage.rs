@@ -85,6 +85,8 @@ impl<'p> Stage<'p> {
                 .command("close", json!({ "client": client }))
                 .await;
         }
+        // The next scenario has clients of the same names.
+        self.peer.forget();
         let stats = || self.server.io.stats();
         await_until("every client is gone", PATIENCE, || stats().sockets == 0).await;
     }
