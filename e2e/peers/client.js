@@ -51,6 +51,9 @@ function create(name, command) {
   if (command.query !== undefined) settings.query = command.query;
   if (command.path !== undefined) settings.path = command.path;
   if (command.headers !== undefined) settings.extraHeaders = command.headers;
+  if (command.reconnection_delay_ms !== undefined) {
+    settings.reconnectionDelay = settings.reconnectionDelayMax = command.reconnection_delay_ms;
+  }
   const socket = io(new URL(namespace, url).href, { ...settings, ...options });
   const entry = { socket, quiet: command.quiet === true, counts: {}, answers: new Map() };
   clients.set(name, entry);

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         step::run(&mut command, BUILD_DEADLINE)
     })?;
     test::run(&[])?;
-    if with_fuzz && !tools::answers("c++", "--version") {
+    if with_fuzz && !tools::answers("c++", &["--version"]) {
         eprintln!("── fuzz: left out, since libFuzzer needs a C++ compiler and there is no c++");
     } else if with_fuzz {
         step("fuzz", || {

@@ -10,8 +10,10 @@ use crate::{tools, workspace};
 /// Installs what is missing, then runs the tests, the examples in the documentation and the self-test of the JavaScript peers.
 /// `arguments` go to the test runner; with any, only the runner runs.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    step("redis-server", tools::ensure_programs)?;
+    step("programs", tools::ensure_programs)?;
     let has_node = step("node packages", tools::ensure_node_packages)?;
+    step("python packages", tools::ensure_python_packages)?;
+    step("rust client", tools::build_rust_client)?;
     if arguments.is_empty() && has_node {
         step("peers against each other", peers)?;
     }

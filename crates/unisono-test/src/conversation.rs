@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-use crate::NodePeer;
+use crate::Peer;
 
 /// A peer that is steered by commands. Events that arrive while a reply is awaited are kept, in order.
 pub struct Conversation {
-    peer: NodePeer,
+    peer: Peer,
     /// The first line that the peer wrote.
     pub ready: Value,
     events: VecDeque<Value>,
@@ -16,9 +16,13 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Starts the script and waits until it is ready.
+    /// Starts a script of Node.js and waits until it is ready.
     pub async fn start(script: &str, environment: &[(&str, &str)]) -> Self {
-        let mut peer = NodePeer::spawn_with(script, &[], environment);
+        Self::with(Peer::node(script, &[], environment)).await
+    }
+
+    /// Waits until the peer is ready.
+    pub async fn with(mut peer: Peer) -> Self {
         let ready = peer.receive_where(|line| line["event"] == "ready").await;
         Self {
             peer,
@@ -31,6 +35,21 @@ impl Conversation {
     /// Any number of stock JavaScript clients.
     pub async fn clients() -> Self {
         Self::start("peers/client.js", &[]).await
+    }
+
+    /// Any number of clients of python-socketio; `flavour` is `sync` (requests and websocket-client) or `async` (aiohttp).
+    pub async fn python_clients(flavour: &str) -> Self {
+        Self::with(Peer::python("python/client.py", &[flavour])).await
+    }
+
+    /// Any number of clients of the crate `rust_socketio`.
+    pub async fn rust_clients() -> Self {
+        Self::with(Peer::rust_client()).await
+    }
+
+    /// Any number of stock JavaScript clients on a page in Chromium. Its [`ready`](Self::ready) names the page's `origin`.
+    pub async fn browser_clients() -> Self {
+        Self::start("peers/browser.js", &[]).await
     }
 
     /// A Node.js pod with the classic Redis adapter.
@@ -136,6 +155,11 @@ impl Conversation {
             !is_one
         });
         found
+    }
+
+    /// Drops all kept events.
+    pub fn forget(&mut self) {
+        self.events.clear();
     }
 
     /// All kept events for which `wanted` holds; they stay.

@@ -4,14 +4,14 @@
 
 pub mod conformance;
 mod conversation;
-mod node_peer;
+mod peer;
 mod recorder;
 mod redis_server;
 mod resp;
 mod wait;
 
 pub use conversation::Conversation;
-pub use node_peer::NodePeer;
+pub use peer::Peer;
 pub use recorder::Recorder;
 pub use redis_server::RedisServer;
 pub use wait::{await_until, free_port};

@@ -1,0 +1,101 @@
+//! The clients, and what each cannot do.
+
+use unisono_test::Conversation;
+
+use super::scenarios::Scenario;
+
+/// One client library.
+pub(super) struct Row {
+    /// As people call it.
+    pub(super) name: &'static str,
+    client: Client,
+    /// What the library cannot do: those parts of the scenarios are left out for it.
+    pub(super) gaps: &'static [Gap],
+}
+
+enum Client {
+    JavaScript,
+    Browser,
+    Python(&'static str),
+    Rust,
+}
+
+/// A part of a scenario that a library cannot play.
+pub(super) struct Gap {
+    pub(super) part: Part,
+    /// For people: what lacks in the library.
+    pub(super) reason: &'static str,
+}
+
+/// What libraries differ in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Part {
+    /// Acknowledging the server's events.
+    Answers,
+    /// Binary beside or within other arguments, and in acknowledgements.
+    BinaryAnywhere,
+}
+
+impl Part {
+    pub(super) fn scenario(self) -> Scenario {
+        match self {
+            Self::Answers => Scenario::Acknowledgement,
+            Self::BinaryAnywhere => Scenario::Binary,
+        }
+    }
+}
+
+impl Row {
+    pub(super) fn can(&self, part: Part) -> bool {
+        !self.gaps.iter().any(|gap| gap.part == part)
+    }
+
+    /// Starts the peer that runs this library's clients.
+    pub(super) async fn start(&self) -> Conversation {
+        match self.client {
+            Client::JavaScript => Conversation::clients().await,
+            Client::Browser => Conversation::browser_clients().await,
+            Client::Python(flavour) => Conversation::python_clients(flavour).await,
+            Client::Rust => Conversation::rust_clients().await,
+        }
+    }
+}
+
+pub(super) const SOCKET_IO_CLIENT_4: Row = Row {
+    name: "socket.io-client 4, Node.js",
+    client: Client::JavaScript,
+    gaps: &[],
+};
+
+pub(super) const CHROMIUM: Row = Row {
+    name: "socket.io-client 4, Chromium, other origin",
+    client: Client::Browser,
+    gaps: &[],
+};
+
+pub(super) const PYTHON_SYNC: Row = Row {
+    name: "python-socketio 5 `Client`",
+    client: Client::Python("sync"),
+    gaps: &[],
+};
+
+pub(super) const PYTHON_ASYNC: Row = Row {
+    name: "python-socketio 5 `AsyncClient`",
+    client: Client::Python("async"),
+    gaps: &[],
+};
+
+pub(super) const RUST: Row = Row {
+    name: "rust_socketio 0.6 (asynchronous)",
+    client: Client::Rust,
+    gaps: &[
+        Gap {
+            part: Part::Answers,
+            reason: "handlers get no acknowledgement to answer with; only the client's own events are acknowledged here.",
+        },
+        Gap {
+            part: Part::BinaryAnywhere,
+            reason: "an event carries one binary and nothing beside it; with an acknowledgement it is sent as a packet of the wrong type.",
+        },
+    ],
+};
