@@ -1,7 +1,13 @@
 // Stock socket.io-client clients, steered over JSON lines. README.md lists the commands and events.
 
-import { io } from "socket.io-client";
 import { report, serve, withDeadline } from "./lines.js";
+
+/** Major version of socket.io-client -> its `io` function, loaded when first asked for. */
+const versions = {
+  2: async () => (await import("socket.io-client-2")).default,
+  3: async () => (await import("socket.io-client-3")).io,
+  4: async () => (await import("socket.io-client")).io,
+};
 
 /** Handshakes in flight at once while `open` opens many: enough to be quick, few enough not to be mistaken for an attack. */
 const OPENING_AT_ONCE = 50;
@@ -28,24 +34,35 @@ function watch(name, entry) {
   socket.io.on("open", () => {
     socket.io.engine.once("upgrade", (transport) => report("upgrade", { client: name, transport: transport.name }));
   });
-  socket.on("connect", () => report("connect", { ...describe(name, socket), recovered: socket.recovered }));
+  socket.on("connect", () => report("connect", { ...describe(name, socket), recovered: socket.recovered ?? false }));
   socket.on("connect_error", (error) =>
-    report("connect_error", { client: name, message: error.message, data: error.data ?? null, active: socket.active }));
+    report("connect_error", { client: name, message: error.message, data: error.data ?? null, active: socket.active ?? null }));
   socket.on("disconnect", (reason) => report("disconnect", { client: name, reason }));
   socket.io.on("reconnect_attempt", (attempt) => report("reconnect_attempt", { client: name, attempt }));
   socket.io.on("reconnect", (attempt) => report("reconnect", { client: name, attempt }));
-  socket.onAny((event, ...args) => {
+  onAny(socket, (event, ...args) => {
     entry.counts[event] = (entry.counts[event] ?? 0) + 1;
     const acknowledge = typeof args.at(-1) === "function" ? args.pop() : null;
     if (!entry.quiet) report("message", { client: name, name: event, args, ack: acknowledge !== null });
     if (acknowledge && entry.answers.has(event)) acknowledge(...entry.answers.get(event));
   });
+  // What version 2 makes of a CONNECT_ERROR: its whole payload. It cannot tell it from a failure of the transport.
+  socket.on("error", (error) =>
+    report("connect_error", { client: name, message: error?.message ?? String(error), data: error?.message ? null : error, active: null }));
 }
 
-function create(name, command) {
+/** Calls `listener` for every event; version 2 has nothing of its own for that. */
+function onAny(socket, listener) {
+  if (socket.onAny) return socket.onAny(listener);
+  socket.onevent = ({ data, id }) => listener(...data, ...(id === undefined ? [] : [socket.ack(id)]));
+}
+
+async function create(name, command) {
   if (typeof name !== "string") throw new Error("open needs a client name");
   if (clients.has(name)) throw new Error(`there is already a client named ${name}`);
-  const { url, namespace = "/", transports = ["websocket"], reconnection = true, options = {} } = command;
+  const { url, namespace = "/", transports = ["websocket"], reconnection = true, options = {}, version = 4 } = command;
+  if (!Object.hasOwn(versions, version)) throw new Error(`there is no version ${version} of the client`);
+  const io = await versions[version]();
   const settings = { transports, reconnection, forceNew: true, autoConnect: false };
   if (command.auth !== undefined) settings.auth = command.auth;
   if (command.query !== undefined) settings.query = command.query;
@@ -65,11 +82,12 @@ function connected(socket) {
   return new Promise((resolve, reject) => {
     socket.once("connect", resolve);
     socket.once("connect_error", (error) => reject(error));
+    socket.once("error", (error) => reject(error?.message ? error : new Error(String(error))));
   });
 }
 
 async function openOne(name, command) {
-  const { socket } = create(name, command);
+  const { socket } = await create(name, command);
   if (command.wait === false) {
     socket.connect();
     return describe(name, socket);
@@ -101,13 +119,18 @@ serve({
   open,
   emit(command) {
     const { socket } = find(command);
-    const emitter = command.volatile ? socket.volatile : socket;
+    const emitter = (command.volatile && socket.volatile) || socket;
     emitter.emit(command.event, ...(command.args ?? []));
   },
   emit_ack(command) {
     const { socket } = find(command);
+    const timeout = command.timeout_ms ?? 5000;
+    if (!socket.timeout) {
+      const acknowledged = new Promise((resolve) => socket.emit(command.event, ...(command.args ?? []), (...args) => resolve(args)));
+      return withDeadline(acknowledged, timeout, "operation has timed out");
+    }
     return new Promise((resolve, reject) => {
-      socket.timeout(command.timeout_ms ?? 5000).emit(command.event, ...(command.args ?? []), (error, ...args) =>
+      socket.timeout(timeout).emit(command.event, ...(command.args ?? []), (error, ...args) =>
         error ? reject(error) : resolve(args));
     });
   },
@@ -116,7 +139,7 @@ serve({
   },
   status(command) {
     const { socket } = find(command);
-    const { connected, active, recovered } = socket;
+    const { connected, active = null, recovered = false } = socket;
     return { socket: socket.id ?? null, connected, active, recovered, transport: transportOf(socket), buffered: socket.sendBuffer.length };
   },
   counts: (command) => find(command).counts,

@@ -12,6 +12,7 @@ const io = new Server(http, {
   pingInterval: milliseconds("PING_INTERVAL_MS", 25000),
   pingTimeout: milliseconds("PING_TIMEOUT_MS", 20000),
   cors: { origin: true, credentials: true },
+  allowEIO3: env.ALLOW_EIO3 === "1",
 });
 const namespaces = ["/", ...(env.NAMESPACES ?? "").split(",").map((name) => name.trim()).filter(Boolean)];
 

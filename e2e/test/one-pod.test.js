@@ -4,7 +4,7 @@ import { Peer } from "./peer.js";
 
 let pod, client;
 before(async () => {
-  [pod, client] = await Promise.all([Peer.start("node-pod.js", { NAMESPACES: "/chat" }), Peer.start("client.js")]);
+  [pod, client] = await Promise.all([Peer.start("node-pod.js", { NAMESPACES: "/chat", ALLOW_EIO3: "1" }), Peer.start("client.js")]);
 });
 after(async () => {
   assert.deepEqual(await Promise.all([pod.end(), client.end()]), [0, 0]);
@@ -71,6 +71,28 @@ test("a paused client hears everything later", async () => {
   await client.ask("resume", { client: "slow" });
   assert.deepEqual((await client.event("message", { client: "slow", name: "late" })).args, [1]);
 });
+
+for (const version of [2, 3]) {
+  test(`drives version ${version} of the client as well`, async () => {
+    const name = `v${version}`;
+    const query = { token: "t" };
+    const { socket } = await open(name, { version, transports: ["polling", "websocket"], namespace: "/chat", query });
+    const connection = await pod.event("connection", { socket });
+    assert.deepEqual([connection.namespace, connection.auth], ["/chat", version === 2 ? query : {}]);
+    const args = [1, "ŝ", { deep: [{ $bin: "AAEC" }] }];
+    assert.deepEqual(await client.ask("emit_ack", { client: name, event: "echo", args }), args);
+    assert.deepEqual((await client.event("message", { client: name, name: "echo" })).args, args);
+    await client.ask("answer", { client: name, event: "ask", args: ["yes"] });
+    assert.equal(await pod.ask("socket_emit_ack", { socket, namespace: "/chat", event: "ask" }), "yes");
+    const late = await client.reply("emit_ack", { client: name, event: "nobody answers", timeout_ms: 50 });
+    assert.equal(late.error, "operation has timed out");
+    await client.ask("drop", { client: name });
+    assert.equal((await client.event("disconnect", { client: name })).reason, "transport close");
+    await client.event("reconnect", { client: name });
+    const refused = await client.reply("open", { client: `${name}-lost`, version, url: pod.ready.url, namespace: "/nowhere" });
+    assert.deepEqual([refused.ok, refused.error], [false, "Invalid namespace"]);
+  });
+}
 
 test("refuses what it does not understand", async () => {
   assert.equal((await client.reply("fly")).error, "unknown command fly");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes  <->  ws       WebSocket frames and the opening handshake (RFC 6455)
-//!        <->  engine   Engine.IO 4: session ids, packets, polling payloads, who is let in
+//!        <->  engine   Engine.IO 4 and 3: session ids, packets, polling payloads, who is let in
 //!        <->  socket   Socket.IO 5: packets of namespaces, with binary attachments
 //!        <->  value    what events carry: JSON and byte strings, from and to any serde type
 //! ```

@@ -22,6 +22,10 @@ pub const MAX_JSON_DEPTH: usize = 64;
 /// from growing into twenty times its size.
 pub const MAX_JSON_VALUES: usize = 512 * 1024;
 
+/// Most packets in the body of one polling request. A client puts into one what it has emitted since the last: a few, or some
+/// thousands after an outage. A megabyte can spell 300,000 packets of nothing, each of which costs an answer (CVE-2020-36048).
+pub const MAX_PAYLOAD_PACKETS: usize = 16 * 1024;
+
 /// Most namespaces that one connection may join. Applications use a handful; dynamic namespaces create server
 /// objects by name, which is what a flood of CONNECT packets is after.
 pub const MAX_NAMESPACES: usize = 100;
@@ -33,9 +37,13 @@ pub const MAX_NAMESPACE_LEN: usize = 512;
 /// memory; tokens and their like are a few KiB.
 pub const MAX_CONNECT_LEN: usize = 64 * 1024;
 
-/// Pongs that a client may send while it owes attachments and sends none. What it writes arrives in order, so a pong says that it is not in
-/// the middle of one; a second says that it has no intention to go on.
+/// Pongs (in Engine.IO 3: pings) that a client may send while it owes attachments and sends none. What it writes arrives in order, so a
+/// pong says that it is not in the middle of one; a second says that it has no intention to go on.
 pub const MAX_IDLE_PONGS: u8 = 2;
+
+/// Longest query behind a namespace in bytes, which is how clients of Engine.IO 3 send their credentials: as long as servers and
+/// proxies let a URL be.
+pub const MAX_NAMESPACE_QUERY: usize = 8 * 1024;
 
 /// Most frames of one fragmented WebSocket message, empty ones included. Browsers fragment at 128 KiB or more, so
 /// honest messages need a few dozen; a message of millions of tiny fragments costs CPU far beyond its size.

@@ -68,6 +68,8 @@ impl<P> Builder<P> {
                 upgrade_timeout: Duration::from_secs(10),
                 // Four times what one pod is meant to carry.
                 max_connections: 80_000,
+                allow_eio3: false,
+                jsonp: false,
                 max_rooms: 1000,
                 max_dynamic_namespaces: 1000,
                 limits: Limits::default(),
@@ -159,6 +161,25 @@ impl<P> Builder<P> {
     /// 10 s.
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.config.upgrade_timeout = timeout;
+        self
+    }
+
+    /// Serves clients of Engine.IO 3 too, that is of Socket.IO 2 (Node's `allowEIO3`). Default off: they get HTTP 400, code 5.
+    ///
+    /// What is different for their sockets: they are in `/` without asking, with no `auth`; in other namespaces `auth` is the query behind
+    /// the namespace, as texts. Their CONNECT_ERROR is the error's data, or else its message, alone. And their [`Socket::id`](crate::Socket::id)
+    /// is made of the session's id, which is a secret: an application that shows socket ids to other clients gives those sessions away for as
+    /// long as they are on polling.
+    pub fn allow_eio3(mut self, allow: bool) -> Self {
+        self.config.allow_eio3 = allow;
+        self
+    }
+
+    /// Serves polling by script elements and forms (`j` in the query), for browsers without CORS. Default off: a script may be asked for by
+    /// any web page, with the user's cookies, and no [`Cors`] setting keeps that page from reading it. Where cookies or addresses admit
+    /// clients, leave it off.
+    pub fn jsonp(mut self, jsonp: bool) -> Self {
+        self.config.jsonp = jsonp;
         self
     }
 

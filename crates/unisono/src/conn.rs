@@ -6,16 +6,18 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use unisono_proto::connection::CloseReason;
-use unisono_proto::engine::Sid;
+use unisono_proto::engine::{PayloadEncoding, Sid};
 
+use crate::dialect::Dialect;
 use crate::outgoing::{Kind, Outgoing};
-use crate::session::Candidate;
+use crate::session::{Candidate, Payload};
+use crate::socket::SocketInner;
 use crate::stats::{Counters, Refusal};
 
 /// A queue keeps room for this many messages while it is empty: enough for a burst without allocating, 64 bytes when idle.
@@ -32,6 +34,7 @@ pub(crate) struct QueueLimits {
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) sid: Sid,
+    pub(crate) dialect: Dialect,
     pub(crate) handshake: Handshake,
     pub(crate) limits: QueueLimits,
     pub(crate) counters: Arc<Counters>,
@@ -105,10 +108,10 @@ pub(crate) struct Mailbox {
 }
 
 /// The application ends one socket.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Leave {
-    /// The Socket.IO id: by the time the task looks, the client may have left and come back with another.
-    pub(crate) id: Sid,
+    /// This very one: by the time the task looks, the client may have left and come back, in Engine.IO 3 even with the same id.
+    pub(crate) socket: Weak<SocketInner>,
     /// End the connection too.
     pub(crate) close: bool,
 }
@@ -116,8 +119,8 @@ pub(crate) struct Leave {
 /// What HTTP requests bring to a polling session.
 #[derive(Debug, Default)]
 pub(crate) struct PollingMail {
-    /// The waiting GET; it gets the records of a payload.
-    pub(crate) poll: Option<oneshot::Sender<String>>,
+    /// The waiting GET.
+    pub(crate) poll: Option<oneshot::Sender<Payload>>,
     /// The waiting POST.
     pub(crate) post: Option<Post>,
     /// A POST has not been answered yet.
@@ -134,6 +137,7 @@ pub(crate) struct PollingMail {
 #[derive(Debug)]
 pub(crate) struct Post {
     pub(crate) body: Bytes,
+    pub(crate) encoding: PayloadEncoding,
     /// `true`: 200 `ok`; dropped or `false`: 400.
     pub(crate) reply: oneshot::Sender<bool>,
 }
@@ -141,6 +145,7 @@ pub(crate) struct Post {
 impl Conn {
     pub(crate) fn new(
         sid: Sid,
+        dialect: Dialect,
         handshake: Handshake,
         limits: QueueLimits,
         counters: Arc<Counters>,
@@ -152,6 +157,7 @@ impl Conn {
         };
         Self {
             sid,
+            dialect,
             handshake,
             limits,
             counters,

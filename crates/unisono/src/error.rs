@@ -54,6 +54,21 @@ impl ConnectError {
         self
     }
 
+    /// As the payload of a CONNECT_ERROR packet to a client of Engine.IO 3: the data alone, or else the message. As for Node, data that
+    /// JavaScript takes for false is none.
+    pub(crate) fn into_v3_value(self) -> Value {
+        let is_something = |data: &Value| match data {
+            Value::Null => false,
+            Value::Bool(bool) => *bool,
+            Value::Int(number) => *number != 0,
+            Value::Float(number) => *number != 0.0 && !number.is_nan(),
+            Value::Str(text) => !text.is_empty(),
+            Value::Bin(_) | Value::Array(_) | Value::Map(_) => true,
+        };
+        let data = self.data.filter(is_something);
+        data.unwrap_or_else(|| self.message.into())
+    }
+
     /// As the payload of a CONNECT_ERROR packet.
     pub(crate) fn into_value(self) -> Value {
         let mut fields = vec![("message".to_owned(), self.message.into())];

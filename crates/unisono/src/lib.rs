@@ -1,7 +1,7 @@
 //! A Socket.IO server whose nodes play in unison.
 //!
-//! Stock Socket.IO clients connect to it unchanged. Given a broker, every event for a room crosses to the other nodes, Node.js pods
-//! with `@socket.io/redis-adapter` among them.
+//! Stock Socket.IO clients of versions 3 and 4 connect to it unchanged, those of version 2 where [`IoBuilder::allow_eio3`] lets
+//! them. Given a broker, every event for a room crosses to the other nodes, Node.js pods with `@socket.io/redis-adapter` among them.
 //!
 //! It never lets the bus stand between two clients of one node: without it, a node serves its own clients. It never waits for a
 //! client: what a client does not read is queued up to a limit, then the client is closed.
@@ -33,6 +33,7 @@ mod builder;
 mod conn;
 mod cors;
 mod data;
+mod dialect;
 mod drain;
 mod dynamic;
 mod error;
@@ -85,5 +86,5 @@ pub use self::stats::{LAG_BUCKETS_US, Refusal, Stats};
 pub use ipnet::IpNet;
 pub use unisono_cluster::{Broker, LinkState, LinkStats, MemoryBroker, MemoryBus};
 pub use unisono_proto::Value;
-pub use unisono_proto::engine::Transport;
+pub use unisono_proto::engine::{Revision, Transport};
 pub use unisono_proto::value::Binary;

@@ -1,5 +1,6 @@
 //! One message on its way out: encoded once, shared by reference by every recipient.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
@@ -7,24 +8,34 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use unisono_proto::Value;
-use unisono_proto::engine;
+use unisono_proto::engine::{self, PayloadEncoding, Revision, v3};
 use unisono_proto::socket::{self, EncodeError, Encoded, Packet};
 use unisono_proto::ws::{self, Opcode};
 
+use crate::dialect::Dialect;
 use crate::slow::Spare;
 
 /// A message as bytes of WebSocket frames. Server frames are not masked (RFC 6455, section 5.1), so every recipient gets the
-/// same bytes. What a long-polling client gets is derived from them, once, when the first such client needs it.
+/// same bytes. What other clients get (long-polling, byte strings in another dialect) is derived from them when the first needs it.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     frames: Bytes,
     /// Where the payload of the first frame lies: `frames[start..end]`.
     first: (u8, usize),
-    /// The payloads of the binary frames behind it.
-    attachments: Vec<(usize, usize)>,
+    /// Absent in a message that is text alone, which is the same in every dialect.
+    attachments: Option<Box<Attachments>>,
     record: OnceLock<String>,
     kind: Kind,
     spare: Spare,
+}
+
+/// The byte strings of a message.
+#[derive(Debug)]
+struct Attachments {
+    /// Their places in the frames.
+    ranges: Vec<(usize, usize)>,
+    /// The frames as sessions in other dialects get them; see [`Attachments::frames`].
+    others: [OnceLock<Bytes>; 3],
 }
 
 /// How a message is treated when the recipient cannot take it at once.
@@ -103,7 +114,7 @@ impl Outgoing {
         Self {
             frames: frames.into(),
             first: (0, end),
-            attachments: Vec::new(),
+            attachments: None,
             record: OnceLock::new(),
             kind,
             spare: Spare::No,
@@ -117,7 +128,7 @@ impl Outgoing {
         Self {
             first: ((end - payload.len()) as u8, end),
             frames: frames.into(),
-            attachments: Vec::new(),
+            attachments: None,
             record: OnceLock::new(),
             kind,
             spare: Spare::No,
@@ -138,11 +149,17 @@ impl Outgoing {
         text.push_str(&encoded.text);
         ws::encode(Opcode::Text, text.as_bytes(), &mut frames);
         let end = frames.len();
-        let mut attachments = Vec::with_capacity(encoded.attachments.len());
+        let mut ranges = Vec::with_capacity(encoded.attachments.len());
         for attachment in &encoded.attachments {
             ws::encode(Opcode::Binary, attachment, &mut frames);
-            attachments.push((frames.len() - attachment.len(), frames.len()));
+            ranges.push((frames.len() - attachment.len(), frames.len()));
         }
+        let attachments = (!ranges.is_empty()).then(|| {
+            Box::new(Attachments {
+                ranges,
+                others: Default::default(),
+            })
+        });
         Self {
             first: ((end - text_len) as u8, end),
             frames: frames.into(),
@@ -154,11 +171,14 @@ impl Outgoing {
     }
 
     /// The WebSocket frames, ready to be written.
-    pub(crate) fn frames(&self) -> &Bytes {
-        &self.frames
+    pub(crate) fn frames(&self, dialect: Dialect) -> &Bytes {
+        match &self.attachments {
+            None => &self.frames,
+            Some(attachments) => attachments.frames(dialect, &self.frames, self.first.1),
+        }
     }
 
-    /// What it counts for in a queue.
+    /// What it counts for in a queue, in whatever dialect it leaves.
     pub(crate) fn len(&self) -> usize {
         self.frames.len()
     }
@@ -171,18 +191,60 @@ impl Outgoing {
         self.spare
     }
 
+    /// Whether a byte string is in it.
+    pub(crate) fn has_binary(&self) -> bool {
+        self.attachments.is_some()
+    }
+
+    /// The packet as text.
+    fn text(&self) -> Cow<'_, str> {
+        let (start, end) = self.first;
+        String::from_utf8_lossy(&self.frames[usize::from(start)..end])
+    }
+
+    fn attachments(&self) -> impl Iterator<Item = &[u8]> {
+        let attachments = self.attachments.as_deref();
+        let ranges = attachments.map_or(&[][..], |attachments| &attachments.ranges);
+        ranges.iter().map(|&(start, end)| &self.frames[start..end])
+    }
+
     /// The records of a long-polling payload: the packet, then its attachments in base64, each behind a 0x1e.
     pub(crate) fn record(&self) -> &str {
         self.record.get_or_init(|| {
-            let (start, end) = self.first;
-            let mut record =
-                String::from_utf8_lossy(&self.frames[usize::from(start)..end]).into_owned();
-            for &(start, end) in &self.attachments {
+            let mut record = self.text().into_owned();
+            for attachment in self.attachments() {
                 record.push(engine::SEPARATOR);
                 record.push('b');
-                STANDARD.encode_string(&self.frames[start..end], &mut record);
+                STANDARD.encode_string(attachment, &mut record);
             }
             record
+        })
+    }
+
+    /// Appends the records of an Engine.IO 3 payload.
+    pub(crate) fn push_v3_records(&self, encoding: PayloadEncoding, out: &mut Vec<u8>) {
+        v3::encode_text(&self.text(), encoding, out);
+        for attachment in self.attachments() {
+            v3::encode_data(attachment, encoding, out);
+        }
+    }
+}
+
+impl Attachments {
+    /// The frames of the message in `dialect`: `text_end` bytes of text, which are the same in all, then the byte strings.
+    fn frames<'a>(&'a self, dialect: Dialect, plain: &'a Bytes, text_end: usize) -> &'a Bytes {
+        let other = match (dialect.revision, dialect.base64) {
+            (Revision::V4, false) => return plain,
+            (Revision::V4, true) => 0,
+            (Revision::V3, false) => 1,
+            (Revision::V3, true) => 2,
+        };
+        self.others[other].get_or_init(|| {
+            let mut frames = plain[..text_end].to_vec();
+            for &(start, end) in &self.ranges {
+                dialect.binary_frame(&plain[start..end], &mut frames);
+            }
+            frames.into()
         })
     }
 }
@@ -190,6 +252,17 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DIALECTS: [Dialect; 4] = [
+        dialect(Revision::V4, false),
+        dialect(Revision::V4, true),
+        dialect(Revision::V3, false),
+        dialect(Revision::V3, true),
+    ];
+
+    const fn dialect(revision: Revision, base64: bool) -> Dialect {
+        Dialect { revision, base64 }
+    }
 
     #[test]
     fn a_text_event_is_one_frame_and_one_record() {
@@ -201,7 +274,9 @@ mod tests {
             Spare::No,
         )
         .unwrap();
-        assert_eq!(out.frames()[..], *b"\x81\x0a42[\"hi\",1]");
+        for dialect in DIALECTS {
+            assert_eq!(out.frames(dialect)[..], *b"\x81\x0a42[\"hi\",1]");
+        }
         assert_eq!(out.record(), "42[\"hi\",1]");
     }
 
@@ -213,7 +288,15 @@ mod tests {
             Value::Bin(Bytes::from_static(&[4])),
         ];
         let out = Outgoing::event("/", None, &args, Kind::Reliable, Spare::No).unwrap();
-        assert!(out.frames().ends_with(b"\x82\x03\x01\x02\x03\x82\x01\x04"));
+        for (dialect, expected) in DIALECTS.into_iter().zip([
+            &b"\x82\x03\x01\x02\x03\x82\x01\x04"[..],
+            b"\x81\x05bAQID\x81\x05bBA==",
+            b"\x82\x04\x04\x01\x02\x03\x82\x02\x04\x04",
+            b"\x81\x06b4AQID\x81\x06b4BA==",
+        ]) {
+            let text = &out.frames(Dialect::default())[..out.first.1];
+            assert_eq!(out.frames(dialect)[..], [text, expected].concat());
+        }
         assert!(out.record().starts_with("452-[\"b\","));
         assert!(out.record().ends_with("\u{1e}bAQID\u{1e}bBA=="));
     }
@@ -232,7 +315,7 @@ mod tests {
             assert!(out.record().starts_with("42[\"e\",\"xx"), "{len}");
             assert_eq!(
                 out.record().len() + usize::from(out.first.0),
-                out.frames().len()
+                out.frames(Dialect::default()).len()
             );
         }
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use unisono_cluster::{Broker, Inbox, LinkState};
 use unisono_proto::Value;
 use unisono_proto::connection;
-use unisono_proto::engine::{self, Sid, Transport};
+use unisono_proto::engine::{self, Query, Sid, Transport};
 
 use crate::bucket::Bucket;
 use crate::conn::{Conn, Handshake, QueueLimits};
@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) max_rooms: usize,
     pub(crate) max_dynamic_namespaces: usize,
+    pub(crate) allow_eio3: bool,
+    pub(crate) jsonp: bool,
     pub(crate) cors: Cors,
     pub(crate) cookie: Option<Cookie>,
     pub(crate) hooks: Hooks,
@@ -80,6 +82,8 @@ pub(crate) struct Server {
     epoch: Instant,
     /// The one PING that every connection sends.
     pub(crate) ping: Arc<Outgoing>,
+    /// The one PONG that clients of Engine.IO 3 get.
+    pub(crate) pong: Arc<Outgoing>,
     pub(crate) draining: AtomicBool,
     /// Sessions whose task still runs: beyond the open ones, those whose handlers have not finished.
     pub(crate) tasks: AtomicUsize,
@@ -108,11 +112,17 @@ impl Server {
             opening: AtomicUsize::new(0),
             epoch,
             ping: Outgoing::control(&engine::Packet::Ping("".into())),
+            pong: Outgoing::control(&engine::Packet::Pong("".into())),
             draining: AtomicBool::new(false),
             tasks: AtomicUsize::new(0),
             empty: Notify::new(),
             broker,
         }
+    }
+
+    /// The index of the callback that a polling request asks for, where that is served.
+    pub(crate) fn callback<'q>(&self, query: &'q Query<'_>) -> Option<&'q str> {
+        query.j.as_deref().filter(|_| self.config.jsonp)
     }
 
     /// Milliseconds since the server was built: the time of every connection's machine.

@@ -2,14 +2,14 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
 use unisono_cluster::rooms::Slot;
 use unisono_proto::Value;
 use unisono_proto::connection::CloseReason;
-use unisono_proto::engine::Sid;
+use unisono_proto::engine::{Revision, Sid};
 use unisono_proto::socket::{self, Packet};
 use unisono_proto::value::to_args;
 
@@ -27,7 +27,7 @@ use crate::space::{Space, SpaceInner};
 pub struct Socket(pub(crate) Arc<SocketInner>);
 
 pub(crate) struct SocketInner {
-    id: Sid,
+    id: SocketId,
     space: Arc<SpaceInner>,
     conn: Arc<Conn>,
     /// Where the rooms keep it; empty before it is in the namespace.
@@ -39,12 +39,48 @@ pub(crate) struct SocketInner {
     gone: AtomicBool,
 }
 
-impl std::fmt::Debug for Socket {
+/// The Socket.IO id.
+enum SocketId {
+    /// 20 characters: random, or in the main namespace of an Engine.IO 3 client the session's own.
+    Sid(Sid),
+    /// `<namespace>#<session id>`, as clients of Engine.IO 3 make it up themselves.
+    Scoped(Box<str>),
+}
+
+// The second form costs the first nothing: what 20 characters take anyway, rounded up.
+const _: () = assert!(size_of::<SocketId>() <= 24);
+
+impl SocketId {
+    fn new(conn: &Conn, nsp: &str) -> Self {
+        match (conn.dialect.revision, nsp) {
+            // The session's id is its secret, so it is not reused.
+            (Revision::V4, _) => Self::Sid(crate::ids::new_sid()),
+            // The client calls itself that, whatever we do.
+            (Revision::V3, "/") => Self::Sid(conn.sid),
+            (Revision::V3, nsp) => Self::Scoped(format!("{nsp}#{}", conn.sid).into()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Sid(sid) => sid.as_str(),
+            Self::Scoped(id) => id,
+        }
+    }
+}
+
+impl std::fmt::Debug for SocketInner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Socket")
-            .field("id", &self.id())
-            .field("nsp", &self.0.space.name)
+            .field("id", &self.id.as_str())
+            .field("nsp", &self.space.name)
             .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -52,7 +88,7 @@ impl Socket {
     /// A client that wants to join a namespace and is not in yet.
     pub(crate) fn new(space: Arc<SpaceInner>, conn: Arc<Conn>, auth: Value) -> Self {
         Self(Arc::new(SocketInner {
-            id: crate::ids::new_sid(),
+            id: SocketId::new(&conn, &space.name),
             space,
             conn,
             slot: OnceLock::new(),
@@ -66,11 +102,12 @@ impl Socket {
     /// Lets the client in: CONNECT is answered first, so that nothing the client gets stands before it. Called once, by the task that
     /// owns the connection.
     pub(crate) fn enter(&self) {
-        let data = Value::Map(vec![("sid".into(), self.id().into())]);
-        if let Ok(packet) = Outgoing::packet(&Packet::Connect {
-            nsp: self.0.space.name.to_string(),
-            data: Some(data),
-        }) {
+        let data = match self.revision() {
+            Revision::V4 => Some(Value::Map(vec![("sid".into(), self.id().into())])),
+            Revision::V3 => None,
+        };
+        let nsp = self.0.space.name.to_string();
+        if let Ok(packet) = Outgoing::packet(&Packet::Connect { nsp, data }) {
             self.0.conn.push(packet);
         }
         // Held until the slot is set: whoever joins a room meanwhile waits here, then sees the slot.
@@ -96,8 +133,9 @@ impl Socket {
         self.0.space.counters.disconnected(reason);
     }
 
-    pub(crate) fn sid(&self) -> Sid {
-        self.0.id
+    /// Whether this is the very one, not another of the same id.
+    pub(crate) fn is(&self, other: &Weak<SocketInner>) -> bool {
+        Arc::as_ptr(&self.0) == other.as_ptr()
     }
 
     pub(crate) fn space(&self) -> &Arc<SpaceInner> {
@@ -121,9 +159,15 @@ impl Socket {
         self.0.acks.resolve(id, args);
     }
 
-    /// The Socket.IO id: 20 characters, not the session's secret. Every socket is in the room of this name.
+    /// The Socket.IO id. Every socket is in the room of this name. 20 characters, not the session's secret; but of an Engine.IO 3 client
+    /// it is the session's own id in `/`, and `/chat#` in front of that in `/chat`: do not show those to other clients.
     pub fn id(&self) -> &str {
         self.0.id.as_str()
+    }
+
+    /// The revision of Engine.IO that the client speaks; 3 only with [`IoBuilder::allow_eio3`](crate::IoBuilder::allow_eio3).
+    pub fn revision(&self) -> Revision {
+        self.0.conn.dialect.revision
     }
 
     /// The namespace's name.
@@ -205,10 +249,8 @@ impl Socket {
     }
 
     fn end(&self, close: bool) {
-        let leave = Leave {
-            id: self.0.id,
-            close,
-        };
+        let socket = Arc::downgrade(&self.0);
+        let leave = Leave { socket, close };
         self.0.conn.with(|mail| mail.leaving.push(leave));
     }
 

@@ -190,6 +190,8 @@ fn io(app: &App, link: Arc<dyn Broker>) -> Io {
         .ping_interval(PING_INTERVAL)
         .ping_timeout(PING_TIMEOUT)
         .max_payload(config.max_payload_bytes)
+        // Old apps in the field carry Socket.IO 2.
+        .allow_eio3(true)
         .cors(Cors::new(config.origins.clone()).credentials(true))
         .broker(link, key)
         .namespace(events::namespace(app.clone()))

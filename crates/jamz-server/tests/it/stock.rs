@@ -27,6 +27,39 @@ async fn a_stock_node_pod_on_the_same_redis_passes_our_changes_on() {
     );
 }
 
+/// Clients of every version that is in the field are in one session.
+#[tokio::test]
+async fn clients_of_socket_io_2_3_and_4_hear_each_other() {
+    let pod = TestPod::start(&[]).await;
+    let mut clients = Conversation::clients().await;
+    let names = ["v2", "v3", "v4"];
+    for (version, name) in (2..).zip(names) {
+        for (transport, name) in [
+            ("websocket", name.to_owned()),
+            ("polling", format!("{name}-polling")),
+        ] {
+            let open = json!({
+                "client": name, "url": pod.url, "version": version, "transports": [transport]
+            });
+            clients.command("open", open).await;
+            let join = json!([{ "sessionId": "s1", "userId": name }]);
+            clients.emit(&name, "join-music-session", join).await;
+            clients.emit(&name, "test-ping", json!([1])).await;
+            clients.message(&name, "test-pong").await;
+        }
+    }
+    for name in names {
+        let take = json!([{ "sessionId": "s1", "userId": name }]);
+        clients.emit(name, "music-take-control", take).await;
+        for other in names {
+            for other in [other.to_owned(), format!("{other}-polling")] {
+                let heard = clients.message(&other, CHANGED).await;
+                assert_eq!(heard[0]["userId"], json!(name), "{other}");
+            }
+        }
+    }
+}
+
 /// A drain closes the transport and sends no DISCONNECT: stock clients try to come back by
 /// themselves.
 #[tokio::test]

@@ -1,8 +1,11 @@
-//! Engine.IO 4 heartbeat, server's side: ping, wait for the pong, rest, ping again.
+//! The heartbeat, server's side. In Engine.IO 4 the server pings: ping, wait for the pong, rest, ping again. In Engine.IO 3 the client
+//! does, and the server waits for the next ping.
 
 use super::{CloseReason, Due};
+use crate::engine::Revision;
 
-/// The timer of one connection. The next ping is due one interval after the last *pong*; other traffic does not replace a pong.
+/// The timer of one connection. In revision 4 the next ping is due one interval after the last *pong*; in revision 3 one must have come an
+/// interval and a time-out after the last. Other traffic replaces neither.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     interval_ms: u32,
@@ -15,18 +18,34 @@ pub(super) struct Heartbeat {
 enum State {
     Resting,
     ExpectPong,
+    /// Revision 3.
+    ExpectPing,
+    /// Revision 3: pings may be waiting unread, because it is us who do not read.
+    HeldBack,
 }
 
 impl Heartbeat {
-    /// A heartbeat whose first ping is due one interval from `now`. Intervals beyond 49 days are cut to that.
-    pub(super) fn new(interval_ms: u64, timeout_ms: u64, now: u64) -> Self {
+    /// A heartbeat that begins at `now`. Intervals beyond 49 days are cut to that.
+    pub(super) fn new(revision: Revision, interval_ms: u64, timeout_ms: u64, now: u64) -> Self {
         let interval_ms = u32::try_from(interval_ms).unwrap_or(u32::MAX);
         let timeout_ms = u32::try_from(timeout_ms).unwrap_or(u32::MAX);
-        Self {
+        let mut heartbeat = Self {
             interval_ms,
             timeout_ms,
             state: State::Resting,
             deadline: now.saturating_add(u64::from(interval_ms)),
+        };
+        if revision == Revision::V3 {
+            heartbeat.expect_ping(now);
+        }
+        heartbeat
+    }
+
+    /// The revision it was made for.
+    pub(super) fn revision(&self) -> Revision {
+        match self.state {
+            State::Resting | State::ExpectPong => Revision::V4,
+            State::ExpectPing | State::HeldBack => Revision::V3,
         }
     }
 
@@ -36,6 +55,11 @@ impl Heartbeat {
             self.state = State::Resting;
             self.deadline = now.saturating_add(u64::from(self.interval_ms));
         }
+    }
+
+    /// The client, of revision 3, has pinged.
+    pub(super) fn handle_ping(&mut self, now: u64) {
+        self.expect_ping(now);
     }
 
     /// What is due at `now`.
@@ -49,19 +73,40 @@ impl Heartbeat {
                 self.deadline = now.saturating_add(u64::from(self.timeout_ms));
                 Due::Ping
             }
-            State::ExpectPong => Due::Close(CloseReason::PingTimeout),
+            State::HeldBack => {
+                self.hold_back(now);
+                Due::Pong
+            }
+            State::ExpectPong | State::ExpectPing => Due::Close(CloseReason::PingTimeout),
         }
     }
 
-    /// The client gets its full time to answer again, because we did not read meanwhile.
+    /// Nothing is read from now on. A client of revision 3 gives up when its ping is not answered within the time-out, so it is told twice
+    /// in that time that the server is there: stock clients take any packet for it.
+    pub(super) fn hold_back(&mut self, now: u64) {
+        if self.revision() == Revision::V3 {
+            self.state = State::HeldBack;
+            self.deadline = now.saturating_add(u64::from((self.timeout_ms / 2).max(1)));
+        }
+    }
+
+    /// The client gets its full time again, because we did not read meanwhile.
     pub(super) fn postpone(&mut self, now: u64) {
-        if self.state == State::ExpectPong {
-            self.deadline = now.saturating_add(u64::from(self.timeout_ms));
+        match self.state {
+            State::Resting => {}
+            State::ExpectPong => self.deadline = now.saturating_add(u64::from(self.timeout_ms)),
+            State::ExpectPing | State::HeldBack => self.expect_ping(now),
         }
     }
 
     /// When something is due.
     pub(super) fn deadline(&self) -> u64 {
         self.deadline
+    }
+
+    fn expect_ping(&mut self, now: u64) {
+        self.state = State::ExpectPing;
+        let patience = u64::from(self.interval_ms) + u64::from(self.timeout_ms);
+        self.deadline = now.saturating_add(patience);
     }
 }

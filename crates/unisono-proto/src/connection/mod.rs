@@ -9,19 +9,25 @@
 
 mod heartbeat;
 mod membership;
+mod reason;
+mod target;
 
 #[cfg(test)]
 mod tests;
 
 use heartbeat::Heartbeat;
 use membership::Membership;
+pub use reason::CloseReason;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::engine;
-use crate::limits::{Limits, MAX_IDLE_PONGS, MAX_NAMESPACES, MAX_PAYLOAD, MAX_PENDING_PAYLOADS};
+use crate::engine::{self, Revision};
+use crate::limits::{
+    Limits, MAX_IDLE_PONGS, MAX_NAMESPACE_LEN, MAX_NAMESPACE_QUERY, MAX_NAMESPACES, MAX_PAYLOAD,
+    MAX_PENDING_PAYLOADS,
+};
 use crate::socket::{Decoder, Packet};
 use crate::value::Value;
 
@@ -53,61 +59,6 @@ impl Default for Config {
             max_pending: MAX_PENDING_PAYLOADS * MAX_PAYLOAD,
             max_namespaces: MAX_NAMESPACES,
         }
-    }
-}
-
-/// Why a connection ended, as Node's `disconnect` event names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CloseReason {
-    /// The client ended the transport.
-    TransportClose,
-    /// The transport failed, or the client broke its rules (too large a message, a second poll, ...).
-    TransportError,
-    /// No pong in time.
-    PingTimeout,
-    /// A packet that cannot be decoded at the Engine.IO layer.
-    ParseError,
-    /// The server ended the connection, among others for an invalid Socket.IO packet.
-    ForcedClose,
-    /// The node is going away; clients reconnect by themselves.
-    ServerShuttingDown,
-    /// The client left the namespace.
-    ClientNamespaceDisconnect,
-    /// The application disconnected the socket; clients do not reconnect by themselves.
-    ServerNamespaceDisconnect,
-}
-
-impl CloseReason {
-    /// Every reason, for tables of counters.
-    pub const ALL: [Self; 8] = [
-        Self::TransportClose,
-        Self::TransportError,
-        Self::PingTimeout,
-        Self::ParseError,
-        Self::ForcedClose,
-        Self::ServerShuttingDown,
-        Self::ClientNamespaceDisconnect,
-        Self::ServerNamespaceDisconnect,
-    ];
-
-    /// The text that Node's `disconnect` handler gets.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TransportClose => "transport close",
-            Self::TransportError => "transport error",
-            Self::PingTimeout => "ping timeout",
-            Self::ParseError => "parse error",
-            Self::ForcedClose => "forced close",
-            Self::ServerShuttingDown => "server shutting down",
-            Self::ClientNamespaceDisconnect => "client namespace disconnect",
-            Self::ServerNamespaceDisconnect => "server namespace disconnect",
-        }
-    }
-}
-
-impl std::fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -146,6 +97,11 @@ pub enum Handled {
         /// Which membership; it is free from now on.
         member: usize,
     },
+    /// The client, of Engine.IO 3, pings: answer with an Engine.IO PONG.
+    Ping {
+        /// What the pong must carry; nearly always nothing.
+        data: String,
+    },
     /// The client ended the session with an Engine.IO CLOSE.
     Close,
 }
@@ -157,6 +113,8 @@ pub enum Due {
     Nothing,
     /// Send an Engine.IO PING.
     Ping,
+    /// Send an Engine.IO PONG although no ping was read: to a client of Engine.IO 3, while reading is held back.
+    Pong,
     /// End the connection for this reason.
     Close(CloseReason),
 }
@@ -176,17 +134,37 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A session that has just opened.
-    pub fn new(config: &Config, now: u64) -> Self {
+    /// A session that has just opened, in this revision of Engine.IO.
+    pub fn new(config: &Config, revision: Revision, now: u64) -> Self {
+        let mut limits = Limits::default();
+        if revision == Revision::V3 {
+            limits.max_namespace_len += MAX_NAMESPACE_QUERY as u16;
+        }
+        let (interval_ms, timeout_ms) = (config.ping_interval_ms, config.ping_timeout_ms);
         Self {
-            decoder: Decoder::new(Limits::default()),
-            heartbeat: Heartbeat::new(config.ping_interval_ms, config.ping_timeout_ms, now),
+            decoder: Decoder::new(limits),
+            heartbeat: Heartbeat::new(revision, interval_ms, timeout_ms, now),
             connect_deadline: Some(now.saturating_add(config.connect_timeout_ms)),
             memberships: Vec::new(),
             max_namespaces: config.max_namespaces,
             max_pending: config.max_pending,
             idle_pongs: 0,
         }
+    }
+
+    /// What a new session asks for without a word: in Engine.IO 3 a client is to be let into the main namespace at once, which stands in
+    /// the answer as if it had sent CONNECT.
+    pub fn handle_opened(&mut self) -> Handled {
+        let nsp = "/".to_owned();
+        if self.revision() == Revision::V4 || self.request(&nsp).is_err() {
+            return Handled::Nothing;
+        }
+        Handled::Connect { nsp, auth: None }
+    }
+
+    /// The revision of Engine.IO that the client speaks.
+    pub fn revision(&self) -> Revision {
+        self.heartbeat.revision()
     }
 
     /// Takes one Engine.IO packet.
@@ -201,13 +179,21 @@ impl Connection {
         match packet {
             engine::Packet::Message(text) => self.handle_text(&text),
             engine::Packet::Binary(bytes) => self.handle_binary(bytes),
-            engine::Packet::Pong(_) => {
+            engine::Packet::Pong(_) if self.revision() == Revision::V4 => {
                 self.heartbeat.handle_pong(now);
-                self.handle_idle_pong()
+                self.handle_idle_beat()?;
+                Ok(Handled::Nothing)
+            }
+            engine::Packet::Ping(data) if self.revision() == Revision::V3 => {
+                self.heartbeat.handle_ping(now);
+                self.handle_idle_beat()?;
+                Ok(Handled::Ping {
+                    data: data.into_owned(),
+                })
             }
             engine::Packet::Close => Ok(Handled::Close),
-            // An Engine.IO 4 client never pings.
-            engine::Packet::Ping(_) => Err(CloseReason::TransportError),
+            // The server pings in Engine.IO 4, the client in Engine.IO 3.
+            engine::Packet::Ping(_) | engine::Packet::Pong(_) => Err(CloseReason::TransportError),
             // Meaningless on an established session; Node ignores them too.
             engine::Packet::Upgrade | engine::Packet::Noop => Ok(Handled::Nothing),
             engine::Packet::Open(_) => Err(CloseReason::ParseError),
@@ -232,7 +218,12 @@ impl Connection {
             .map_or(beat, |connect| connect.min(beat))
     }
 
-    /// Reading was held back on purpose until now, so a pong may be waiting unread: the client gets its full time again.
+    /// Reading is held back on purpose from now on, until [`handle_reading_resumed`](Self::handle_reading_resumed).
+    pub fn handle_reading_held_back(&mut self, now: u64) {
+        self.heartbeat.hold_back(now);
+    }
+
+    /// Reading was held back on purpose until now, so a pong or a ping may be waiting unread: the client gets its full time again.
     pub fn handle_reading_resumed(&mut self, now: u64) {
         self.heartbeat.postpone(now);
     }
@@ -278,15 +269,15 @@ impl Connection {
     }
 
     /// Attachments that never come would be waited for, and the others held, for as long as the client answers pings.
-    fn handle_idle_pong(&mut self) -> Result<Handled, CloseReason> {
+    fn handle_idle_beat(&mut self) -> Result<(), CloseReason> {
         if self.decoder.pending_bytes() == 0 {
-            return Ok(Handled::Nothing);
+            return Ok(());
         }
         self.idle_pongs += 1;
         if self.idle_pongs >= MAX_IDLE_PONGS {
             return Err(CloseReason::ForcedClose);
         }
-        Ok(Handled::Nothing)
+        Ok(())
     }
 
     fn handle_binary(&mut self, bytes: Cow<'_, [u8]>) -> Result<Handled, CloseReason> {
@@ -308,8 +299,9 @@ impl Connection {
     fn handle_socket_packet(&mut self, packet: Packet) -> Result<Handled, CloseReason> {
         match packet {
             Packet::Connect { nsp, data } => {
+                let (nsp, auth) = self.target(nsp, data)?;
                 self.request(&nsp)?;
-                Ok(Handled::Connect { nsp, auth: data })
+                Ok(Handled::Connect { nsp, auth })
             }
             Packet::Disconnect { nsp } => {
                 let member = self.joined(&nsp)?;
@@ -348,7 +340,27 @@ impl Connection {
         Ok(())
     }
 
+    /// The namespace that a packet is for, and what came with it. In Engine.IO 3 only a query can, never a payload.
+    fn target(
+        &self,
+        nsp: String,
+        data: Option<Value>,
+    ) -> Result<(String, Option<Value>), CloseReason> {
+        if self.revision() == Revision::V4 {
+            return Ok((nsp, data));
+        }
+        let (nsp, query) = target::take_apart(nsp);
+        if nsp.len() > MAX_NAMESPACE_LEN {
+            return Err(CloseReason::ForcedClose);
+        }
+        Ok((nsp, query))
+    }
+
     fn joined(&self, nsp: &str) -> Result<usize, CloseReason> {
+        let nsp = match self.revision() {
+            Revision::V3 => target::name(nsp),
+            Revision::V4 => nsp,
+        };
         self.memberships
             .iter()
             .position(|m| m.is_joined() && m.is_of(nsp))

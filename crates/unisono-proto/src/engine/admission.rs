@@ -1,6 +1,6 @@
 //! Which requests are let in: the checks of Node's server, in its order.
 
-use super::{Query, Sid, Transport};
+use super::{Query, Revision, Sid, Transport};
 
 /// The method of a request, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Rejection {
     /// The application refused the handshake; its reason, if it gave one.
     #[error("{}", .0.as_deref().unwrap_or("Forbidden"))]
     Forbidden(Option<String>),
-    /// The client speaks another revision than 4.
+    /// The client speaks a revision that is not served.
     #[error("Unsupported protocol version")]
     UnsupportedVersion,
 }
@@ -87,7 +87,7 @@ impl Rejection {
 /// Decides what a request is, or why it is refused.
 ///
 /// `upgrade` says whether it asks for a WebSocket, `enabled` which transports the server offers, and `lookup` gives
-/// the current transport of a live session. (An `Origin` with forbidden bytes, which Node checks second, cannot get
+/// the current transport of a live session and the revision that it was opened with. (An `Origin` with forbidden bytes, which Node checks second, cannot get
 /// past an HTTP parser that checks header values.)
 ///
 /// # Errors
@@ -97,7 +97,7 @@ pub fn check(
     method: Method,
     upgrade: bool,
     enabled: &[Transport],
-    lookup: impl FnOnce(&Sid) -> Option<Transport>,
+    lookup: impl FnOnce(&Sid) -> Option<(Transport, Revision)>,
 ) -> Result<Admission, Rejection> {
     let transport = query.transport.as_deref().and_then(Transport::parse);
     let transport = transport
@@ -113,9 +113,10 @@ pub fn check(
         };
     };
     let sid = Sid::parse(sid).ok_or(Rejection::UnknownSid)?;
-    let current = lookup(&sid).ok_or(Rejection::UnknownSid)?;
+    let (current, revision) = lookup(&sid).ok_or(Rejection::UnknownSid)?;
     let takes_over = upgrade && transport == Transport::WebSocket;
-    if !query.is_supported_version() || (!takes_over && (upgrade || current != transport)) {
+    // Whoever took a session up in another revision would be read by the wrong rules (CVE-2026-102599).
+    if query.revision() != revision || (!takes_over && (upgrade || current != transport)) {
         return Err(Rejection::BadRequest);
     }
     match (takes_over, transport) {
@@ -127,13 +128,14 @@ pub fn check(
 }
 
 impl Admission {
-    /// The last check of a handshake: the protocol revision. Requests on a session have passed it already.
+    /// The last check of a handshake: the protocol revision, which is 4, or 3 where that is served too. Requests on a session have
+    /// passed it already.
     ///
     /// # Errors
     /// [`Rejection::UnsupportedVersion`].
-    pub fn check_version(self, query: &Query<'_>) -> Result<Admission, Rejection> {
+    pub fn check_version(self, query: &Query<'_>, v3: bool) -> Result<Admission, Rejection> {
         match self {
-            Admission::Handshake(_) if !query.is_supported_version() => {
+            Admission::Handshake(_) if query.revision() == Revision::V3 && !v3 => {
                 Err(Rejection::UnsupportedVersion)
             }
             admission => Ok(admission),

@@ -51,6 +51,16 @@ pub enum DecodeError {
     /// What follows `b` is not base64.
     #[error("binary data that is not base64")]
     Base64,
+    /// A record of a polling payload is not UTF-8.
+    #[error("a packet that is not UTF-8")]
+    Utf8,
+    /// The length in front of a packet (revision 3) is missing, not a number, or not the length of anything that follows: beyond the end,
+    /// or in the middle of a character.
+    #[error("a length that does not fit the payload")]
+    Length,
+    /// More packets in one payload than [`MAX_PAYLOAD_PACKETS`](crate::limits::MAX_PAYLOAD_PACKETS).
+    #[error("too many packets in one payload")]
+    TooManyPackets,
 }
 
 /// Reads one packet: a WebSocket text frame, or one record of a polling payload.
@@ -69,14 +79,17 @@ pub fn decode(text: &str) -> Result<Packet<'_>, DecodeError> {
         '4' => Packet::Message(data.into()),
         '5' => Packet::Upgrade,
         '6' => Packet::Noop,
-        'b' => Packet::Binary(
-            LENIENT
-                .decode(data)
-                .map_err(|_| DecodeError::Base64)?
-                .into(),
-        ),
+        'b' => decode_base64(data)?,
         _ => return Err(DecodeError::UnknownType),
     })
+}
+
+/// Reads what is left of a binary packet that travels as text.
+pub(super) fn decode_base64(data: &str) -> Result<Packet<'_>, DecodeError> {
+    match LENIENT.decode(data) {
+        Ok(bytes) => Ok(Packet::Binary(bytes.into())),
+        Err(_) => Err(DecodeError::Base64),
+    }
 }
 
 /// Appends one packet as text: a record of a polling payload, or a WebSocket text frame. (Over WebSocket
@@ -107,36 +120,5 @@ pub fn encode_payload<'a>(packets: impl IntoIterator<Item = &'a Packet<'a>>, out
             out.push(SEPARATOR);
         }
         encode_record(packet, out);
-    }
-}
-
-/// The packets of a polling payload, one after the other; ends behind the first error. An empty body is one
-/// [`DecodeError::Empty`].
-#[derive(Clone, Debug)]
-pub struct Payload<'a> {
-    rest: Option<&'a str>,
-}
-
-impl<'a> Payload<'a> {
-    /// The packets of `body`.
-    pub fn new(body: &'a str) -> Payload<'a> {
-        Payload { rest: Some(body) }
-    }
-}
-
-impl<'a> Iterator for Payload<'a> {
-    type Item = Result<Packet<'a>, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.rest.take()?;
-        let (record, rest) = match rest.split_once(SEPARATOR) {
-            Some((record, rest)) => (record, Some(rest)),
-            None => (rest, None),
-        };
-        let packet = decode(record);
-        if packet.is_ok() {
-            self.rest = rest;
-        }
-        Some(packet)
     }
 }

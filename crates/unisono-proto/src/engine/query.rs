@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::Revision;
+
 /// How a session's packets travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -36,7 +38,7 @@ impl Transport {
 /// The parameters that Engine.IO reads. Of a repeated key the last one counts, as for Node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query<'a> {
-    /// `EIO`, the protocol revision.
+    /// `EIO`, the protocol revision; see [`Query::revision`].
     pub eio: Option<Cow<'a, str>>,
     /// `transport`, as given; see [`Transport::parse`].
     pub transport: Option<Cow<'a, str>>,
@@ -44,14 +46,17 @@ pub struct Query<'a> {
     pub sid: Option<Cow<'a, str>>,
     /// Whether `b64` is given and not empty: binary data must be sent as base64 text.
     pub b64: bool,
-    /// `j`, the index of a JSONP callback.
+    /// `j`, the index of a callback; see [`jsonp`](super::jsonp).
     pub j: Option<Cow<'a, str>>,
 }
 
 impl Query<'_> {
-    /// Whether the client speaks revision 4, the only one served.
-    pub fn is_supported_version(&self) -> bool {
-        self.eio.as_deref() == Some("4")
+    /// The revision that the client speaks: 3 unless it says 4, as for Node.
+    pub fn revision(&self) -> Revision {
+        match self.eio.as_deref() {
+            Some("4") => Revision::V4,
+            _ => Revision::V3,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Engine.IO.
 
 use unisono_proto::engine::{
-    Admission, DecodeError, Method, Open, Packet, Payload, Query, Rejection, Sid, Transport,
-    check as admit, decode, encode_payload, pairs, parse_query,
+    Admission, DecodeError, Method, Open, Packet, Payload, Query, Rejection, Revision, Sid,
+    Transport, check as admit, decode, encode_payload, pairs, parse_query,
 };
 
 fn message(text: &str) -> Packet<'_> {
@@ -166,13 +166,52 @@ fn check(
     expected: Result<Admission, Rejection>,
 ) {
     let query = parse_query(query);
-    let lookup = |sid: &Sid| (sid.as_str() == SID).then_some(current);
-    let admission = admit(&query, method, upgrade, &BOTH, lookup)
-        .and_then(|admission| admission.check_version(&query));
-    assert_eq!(
-        admission, expected,
-        "{query:?} {method:?} {upgrade} {current:?}"
-    );
+    let lookup = |sid: &Sid| (sid.as_str() == SID).then_some((current, Revision::V4));
+    for v3 in [false, true] {
+        let admission = admit(&query, method, upgrade, &BOTH, lookup)
+            .and_then(|admission| admission.check_version(&query, v3));
+        let expected = match &expected {
+            Err(Rejection::UnsupportedVersion) if v3 => {
+                Ok(Admission::Handshake(Transport::Polling))
+            }
+            expected => expected.clone(),
+        };
+        assert_eq!(
+            admission, expected,
+            "{query:?} {method:?} {upgrade} {current:?} {v3}"
+        );
+    }
+}
+
+/// A session keeps its revision, whichever that is: upgrading with another killed a Node server once (CVE-2026-102599).
+#[test]
+fn a_request_in_another_revision_than_its_session_is_refused() {
+    let sid = Sid::parse(SID).unwrap();
+    for (revision, eio, is_same) in [
+        (Revision::V4, "EIO=4&", true),
+        (Revision::V4, "EIO=3&", false),
+        (Revision::V4, "", false),
+        (Revision::V4, "EIO=garbage&", false),
+        (Revision::V4, "EIO=4&EIO=3&", false),
+        (Revision::V3, "EIO=3&", true),
+        (Revision::V3, "", true),
+        (Revision::V3, "EIO=garbage&", true),
+        (Revision::V3, "EIO=04&", true),
+        (Revision::V3, "EIO=4&", false),
+        (Revision::V3, "EIO=3&EIO=4&", false),
+    ] {
+        for (transport, upgrade) in [("polling", false), ("websocket", true)] {
+            let text = format!("{eio}transport={transport}&sid={SID}");
+            let lookup = |_: &Sid| Some((Transport::Polling, revision));
+            let admission = admit(&parse_query(&text), Method::Get, upgrade, &BOTH, lookup);
+            let expected = match (is_same, upgrade) {
+                (false, _) => Err(Rejection::BadRequest),
+                (true, false) => Ok(Admission::Request(sid)),
+                (true, true) => Ok(Admission::Upgrade(sid)),
+            };
+            assert_eq!(admission, expected, "{revision:?} {text}");
+        }
+    }
 }
 
 #[test]
@@ -277,16 +316,6 @@ fn admission() {
         false,
         Err(Rejection::UnknownSid),
     );
-    // Upgrading with another revision killed a Node server once.
-    for eio in ["EIO=3&", "", "EIO=x&"] {
-        check(
-            &format!("{eio}transport=websocket&sid={SID}"),
-            Get,
-            true,
-            Polling,
-            Err(Rejection::BadRequest),
-        );
-    }
 }
 
 #[test]

@@ -7,9 +7,11 @@
 )]
 
 mod client;
+mod eio3;
 mod engine;
 mod handshake;
 mod json;
+mod jsonp;
 mod properties;
 mod random;
 mod serde_values;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use unisono_proto::client::{Client, Config, Event, Output};
-use unisono_proto::engine::{self, Sid, Transport};
+use unisono_proto::engine::{self, Admission, PayloadEncoding, Revision, Sid, Transport};
 use unisono_proto::limits::Limits;
 use unisono_proto::socket::{self, Packet};
 use unisono_proto::value::{JsonError, from_json, from_value, to_value, write_json};
@@ -83,6 +83,35 @@ pub(crate) fn engine_payload(data: &[u8]) {
     }
 }
 
+/// The same for revision 3: what is decoded is decoded again from its encoding, as text and as binary, and an error is the last.
+/// Input: the encoding, a polling body.
+pub(crate) fn engine_payload_v3(data: &[u8]) {
+    let [encoding, body @ ..] = data else { return };
+    let encodings = [PayloadEncoding::V3Text, PayloadEncoding::V3Binary];
+    let mut payload = engine::Payload::with(encodings[usize::from(encoding % 2)], body);
+    let mut packets = Vec::new();
+    for packet in payload.by_ref() {
+        packets.push(packet);
+    }
+    assert_eq!(payload.next(), None);
+    assert!(packets.len() <= body.len() / 2 + 1);
+    let whole: Result<Vec<_>, _> = packets.iter().cloned().collect();
+    let Ok(whole) = whole else {
+        let last = packets.len() - 1;
+        assert!(packets[..last].iter().all(Result::is_ok));
+        return;
+    };
+    for encoding in encodings {
+        let mut encoded = Vec::new();
+        engine::v3::encode_payload(&whole, encoding, &mut encoded);
+        // No packets are no body, which is no payload.
+        if !whole.is_empty() {
+            let again: Result<Vec<_>, _> = engine::Payload::with(encoding, &encoded).collect();
+            assert_eq!(again.as_ref(), Ok(&whole));
+        }
+    }
+}
+
 /// Any query is admitted or refused with a body that is JSON. Input: flags, a query.
 pub(crate) fn engine_query(data: &[u8]) {
     let [flags, query @ ..] = data else { return };
@@ -96,11 +125,15 @@ pub(crate) fn engine_query(data: &[u8]) {
         engine::Method::Other,
     ][usize::from(flags % 3)];
     let enabled = [Transport::Polling, Transport::WebSocket];
-    let current = |_: &Sid| (flags & 4 != 0).then_some(enabled[usize::from(flags >> 3 & 1)]);
+    let v3 = flags & 32 != 0;
+    let revision = if v3 { Revision::V3 } else { Revision::V4 };
+    let transport = enabled[usize::from(flags >> 3 & 1)];
+    let current = |_: &Sid| (flags & 4 != 0).then_some((transport, revision));
     let admission = engine::check(&query, method, flags & 16 != 0, &enabled, current)
-        .and_then(|admission| admission.check_version(&query));
+        .and_then(|admission| admission.check_version(&query, v3));
     match admission {
-        Ok(_) => assert_eq!(query.eio.as_deref(), Some("4")),
+        Ok(Admission::Handshake(_)) => assert!(v3 || query.eio.as_deref() == Some("4")),
+        Ok(_) => assert_eq!(query.revision(), revision),
         Err(rejection) => {
             let body: serde_json::Value = serde_json::from_str(&rejection.body()).unwrap();
             assert_eq!(body["code"], rejection.code());

@@ -95,6 +95,11 @@ fn engine_payload() {
 }
 
 #[test]
+fn engine_payload_v3() {
+    check("engine_payload_v3", properties::engine_payload_v3);
+}
+
+#[test]
 fn engine_query() {
     check("engine_query", properties::engine_query);
 }

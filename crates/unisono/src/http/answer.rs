@@ -4,7 +4,9 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::Full;
-use unisono_proto::engine::Rejection;
+use unisono_proto::engine::{Rejection, jsonp};
+
+use crate::session::Payload;
 
 /// Seconds that a refused client is asked to stay away: by then a draining node is out of the load balancer.
 const RETRY_AFTER_S: u32 = 2;
@@ -26,9 +28,16 @@ fn body(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) 
     answer
 }
 
-/// A payload of packets, which no cache may keep.
-pub(super) fn payload(records: String) -> Answer {
-    let mut answer = body(StatusCode::OK, "text/plain; charset=UTF-8", records);
+/// A payload of packets, which no cache may keep; with a callback's index, as a script.
+pub(super) fn payload(payload: Payload, callback: Option<&str>) -> Answer {
+    let mut answer = match (payload.is_binary, callback) {
+        (true, _) => body(StatusCode::OK, "application/octet-stream", payload.body),
+        (false, None) => body(StatusCode::OK, "text/plain; charset=UTF-8", payload.body),
+        (false, Some(index)) => {
+            let script = jsonp::encode(index, &String::from_utf8_lossy(&payload.body));
+            body(StatusCode::OK, "text/javascript; charset=UTF-8", script)
+        }
+    };
     answer
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

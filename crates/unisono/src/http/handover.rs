@@ -67,7 +67,7 @@ impl Successor {
     pub(crate) fn begin(self, stream: Stream, unread: Vec<u8>, unwritten: Vec<u8>) -> Life {
         let Self { server, conn, kind } = self;
         let decoder = ws::Decoder::new(Role::Server, server.config.connection.max_payload);
-        let socket = WebSocket::new(stream, decoder, unread, unwritten);
+        let socket = WebSocket::new(stream, decoder, conn.dialect, unread, unwritten);
         match kind {
             Kind::Session(mut pass) => {
                 server.remember(&conn);

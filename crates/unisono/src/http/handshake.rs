@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
-use unisono_proto::engine::{Open, Rejection, Sid, Transport};
+use unisono_proto::engine::{Open, Query, Rejection, Sid, Transport};
 use unisono_proto::ws;
 
 use super::answer::{self, Answer};
@@ -17,10 +17,11 @@ use super::handover::{Kind, hand_over};
 use super::request::refuse;
 use super::{PeerAddr, hooks};
 use crate::conn::{Conn, Handshake};
+use crate::dialect::Dialect;
 use crate::ids::new_sid;
 use crate::outgoing::Outgoing;
 use crate::server::Server;
-use crate::session::Session;
+use crate::session::{Payload, Session};
 
 /// The session id of a new session, for proxies that keep a client without cookies on its node.
 pub(super) const SID_HEADER: HeaderName = HeaderName::from_static("x-unisono-sid");
@@ -30,6 +31,7 @@ pub(super) async fn begin<B>(
     server: &Arc<Server>,
     transport: Transport,
     request: Request<B>,
+    query: &Query<'_>,
 ) -> Answer {
     let pass = match entry::enter(server, &request) {
         Ok(pass) => pass,
@@ -47,14 +49,19 @@ pub(super) async fn begin<B>(
         return answer;
     }
     match switching {
-        None => polling(server, &request, pass),
-        Some(answer) => websocket(server, request, pass, answer),
+        None => polling(server, &request, query, pass),
+        Some(answer) => websocket(server, request, query, pass, answer),
     }
 }
 
 /// Opens a polling session: the answer is the open packet.
-fn polling<B>(server: &Arc<Server>, request: &Request<B>, mut pass: Pass) -> Answer {
-    let conn = open(server, request, &pass, true);
+fn polling<B>(
+    server: &Arc<Server>,
+    request: &Request<B>,
+    query: &Query<'_>,
+    mut pass: Pass,
+) -> Answer {
+    let conn = open(server, request, query, &pass, true);
     let config = &server.config;
     let upgrades: &[Transport] =
         if config.allow_upgrades && config.transports.contains(&Transport::WebSocket) {
@@ -62,7 +69,9 @@ fn polling<B>(server: &Arc<Server>, request: &Request<B>, mut pass: Pass) -> Ans
         } else {
             &[]
         };
-    let mut answer = answer::payload(open_packet(server, conn.sid, upgrades));
+    let open = Outgoing::raw(&open_packet(server, conn.sid, upgrades));
+    let payload = Payload::new([open].iter(), conn.dialect);
+    let mut answer = answer::payload(payload, server.callback(query));
     tell_sid(&mut answer, conn.sid);
     let cookie = config.cookie.as_ref();
     if let Some(value) = cookie.and_then(|cookie| cookie.header(conn.sid)) {
@@ -77,10 +86,11 @@ fn polling<B>(server: &Arc<Server>, request: &Request<B>, mut pass: Pass) -> Ans
 fn websocket<B>(
     server: &Arc<Server>,
     mut request: Request<B>,
+    query: &Query<'_>,
     pass: Pass,
     mut answer: Answer,
 ) -> Answer {
-    let conn = open(server, &request, &pass, false);
+    let conn = open(server, &request, query, &pass, false);
     tell_sid(&mut answer, conn.sid);
     conn.push(Outgoing::raw(&open_packet(server, conn.sid, &[])));
     hand_over(server, conn, Kind::Session(pass), &mut request);
@@ -109,7 +119,13 @@ pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Req
     answer
 }
 
-fn open<B>(server: &Server, request: &Request<B>, pass: &Pass, polling: bool) -> Arc<Conn> {
+fn open<B>(
+    server: &Server,
+    request: &Request<B>,
+    query: &Query<'_>,
+    pass: &Pass,
+    polling: bool,
+) -> Arc<Conn> {
     let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0);
     let is_peer = |client: &IpAddr| peer.is_some_and(|peer| peer.ip().to_canonical() == *client);
     let handshake = Handshake {
@@ -126,6 +142,7 @@ fn open<B>(server: &Server, request: &Request<B>, pass: &Pass, polling: bool) ->
     };
     Arc::new(Conn::new(
         new_sid(),
+        Dialect::of(query, server.config.jsonp),
         handshake,
         server.config.queue,
         server.counters.clone(),

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::{Request, StatusCode, header};
+use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use tokio::sync::oneshot;
 use unisono_proto::connection::CloseReason;
-use unisono_proto::engine::Rejection;
+use unisono_proto::engine::{PayloadEncoding, Rejection, jsonp};
 
 use super::answer::{self, Answer};
 use super::request::refuse;
 use crate::conn::{Conn, Post};
 use crate::server::Server;
+use crate::session::Payload;
 use crate::stats::Refusal;
 
 /// How long a POST's body may take: a megabyte at the speed of a bad mobile connection.
@@ -37,10 +38,10 @@ impl Drop for Guard {
     }
 }
 
-/// Waits for something to say.
-pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>) -> Answer {
+/// Waits for something to say; with a callback's index it is said as a script.
+pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>, callback: Option<&str>) -> Answer {
     enum Outcome {
-        Waits(oneshot::Receiver<String>),
+        Waits(oneshot::Receiver<Payload>),
         Overlaps,
         Gone,
     }
@@ -66,51 +67,30 @@ pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>) -> Answer {
             let reply = receiver.await;
             guard.answered();
             match reply {
-                Ok(records) => answer::payload(records),
+                Ok(payload) => answer::payload(payload, callback),
                 Err(_) => answer::empty(StatusCode::BAD_REQUEST),
             }
         }
     }
 }
 
-/// Takes packets in.
-pub(super) async fn post<B>(server: &Arc<Server>, conn: Arc<Conn>, request: Request<B>) -> Answer
+/// Takes packets in, as they are or as the field of a form.
+pub(super) async fn post<B>(
+    server: &Arc<Server>,
+    conn: Arc<Conn>,
+    request: Request<B>,
+    is_form: bool,
+) -> Answer
 where
     B: Body + Send + Unpin + 'static,
     B::Data: Buf + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let begins = conn.with(|mail| {
-        let ended = mail.closing.is_some();
-        let polling = mail.polling.as_mut().filter(|_| !ended)?;
-        Some(!std::mem::replace(&mut polling.posting, true))
-    });
-    let Some(begins) = begins else {
-        // It is kept for a last poll only, or a WebSocket has taken over since it was looked up.
-        let ended = conn.is_closed();
-        return refuse(
-            server,
-            if ended {
-                &Rejection::UnknownSid
-            } else {
-                &Rejection::BadRequest
-            },
-        );
+    let encoding = match begin(server, &conn, request.headers(), is_form) {
+        Ok(encoding) => encoding,
+        Err(Some(rejection)) => return refuse(server, &rejection),
+        Err(None) => return answer::empty(StatusCode::BAD_REQUEST),
     };
-    let binary = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind == "application/octet-stream");
-    if !begins || binary {
-        // Engine.IO 4 has no binary payloads (CVE-2026-59725), and one POST at a time.
-        server.counters.refuse(if begins {
-            Refusal::Packet
-        } else {
-            Refusal::Overlap
-        });
-        conn.close(CloseReason::TransportError);
-        return answer::empty(StatusCode::BAD_REQUEST);
-    }
     let guard = Guard(Some(conn.clone()));
     let body = match read(server, &conn, request).await {
         Ok(body) => body,
@@ -127,12 +107,22 @@ where
             return answer::empty(status);
         }
     };
+    let body = if is_form {
+        let field = jsonp::decode(&String::from_utf8_lossy(&body));
+        field.unwrap_or_default().into()
+    } else {
+        body
+    };
     let (reply, taken) = oneshot::channel();
     conn.with(|mail| {
         // Of a session that has ended meanwhile, nobody takes it: the reply is dropped and answers at once.
         let ended = mail.closing.is_some();
         if let Some(polling) = mail.polling.as_mut().filter(|_| !ended) {
-            polling.post = Some(Post { body, reply });
+            polling.post = Some(Post {
+                body,
+                encoding,
+                reply,
+            });
         }
     });
     let taken = taken.await;
@@ -141,6 +131,43 @@ where
         Ok(true) => answer::ok(),
         _ => answer::empty(StatusCode::BAD_REQUEST),
     }
+}
+
+/// Whether a POST may begin, and how its body is to be read. Refused without a rejection, it has ended the session.
+fn begin(
+    server: &Server,
+    conn: &Conn,
+    headers: &HeaderMap,
+    is_form: bool,
+) -> Result<PayloadEncoding, Option<Rejection>> {
+    let begins = conn.with(|mail| {
+        let ended = mail.closing.is_some();
+        let polling = mail.polling.as_mut().filter(|_| !ended)?;
+        Some(!std::mem::replace(&mut polling.posting, true))
+    });
+    let Some(begins) = begins else {
+        // It is kept for a last poll only, or a WebSocket has taken over since it was looked up.
+        let ended = conn.is_closed();
+        return Err(Some(if ended {
+            Rejection::UnknownSid
+        } else {
+            Rejection::BadRequest
+        }));
+    };
+    let kind = headers.get(header::CONTENT_TYPE);
+    let binary = !is_form && kind.is_some_and(|kind| kind == "application/octet-stream");
+    let encoding = conn.dialect.body_encoding(binary);
+    if !begins || (binary && encoding == PayloadEncoding::V4) {
+        // Engine.IO 4 has no binary payloads (CVE-2026-59725), and one POST at a time.
+        server.counters.refuse(if begins {
+            Refusal::Packet
+        } else {
+            Refusal::Overlap
+        });
+        conn.close(CloseReason::TransportError);
+        return Err(None);
+    }
+    Ok(encoding)
 }
 
 /// The body, if it is neither too large nor too slow.

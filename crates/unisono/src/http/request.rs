@@ -77,21 +77,25 @@ where
             Some(_) => Transport::Polling,
             None => Transport::WebSocket,
         };
+        let revision = conn.dialect.revision;
         found = Some(conn);
-        Some(transport)
+        Some((transport, revision))
     };
     let upgrade = wants_websocket(request.headers());
     let admission = engine::check(&query, method, upgrade, &server.config.transports, lookup)
-        .and_then(|admission| admission.check_version(&query));
+        .and_then(|admission| admission.check_version(&query, server.config.allow_eio3));
     match (admission, found) {
         (Err(rejection), _) => refuse(server, &rejection),
         (Ok(Admission::Handshake(transport)), _) => {
-            handshake::begin(server, transport, request).await
+            handshake::begin(server, transport, request, &query).await
         }
         (Ok(Admission::Upgrade(_)), Some(conn)) => handshake::upgrade(server, conn, request),
         (Ok(Admission::Request(_)), Some(conn)) => match method {
-            engine::Method::Get => polling::get(server, conn).await,
-            engine::Method::Post => polling::post(server, conn, request).await,
+            engine::Method::Get => polling::get(server, conn, server.callback(&query)).await,
+            engine::Method::Post => {
+                let is_form = server.callback(&query).is_some();
+                polling::post(server, conn, request, is_form).await
+            }
             // What Node answers.
             engine::Method::Other => {
                 server.counters.refuse(Refusal::BadMethod);

@@ -2,14 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Weak;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
-use unisono_proto::engine::Sid;
 
 use crate::middleware::{Admission, Refused};
-use crate::socket::Socket;
+use crate::socket::{Socket, SocketInner};
 use crate::stats::Refusal;
 
 /// Those of one connection. Costs a pointer while there is nobody; there are never more than namespaces that one connection may ask for.
@@ -43,9 +43,9 @@ impl Connecting {
     }
 
     /// Takes a client out; its middleware is dropped where it waits.
-    pub(super) fn remove(&mut self, id: Sid) -> Option<Socket> {
+    pub(super) fn remove(&mut self, socket: &Weak<SocketInner>) -> Option<Socket> {
         let waiting = self.0.as_mut()?;
-        let index = waiting.clients.iter().position(|c| c.socket.sid() == id)?;
+        let index = waiting.clients.iter().position(|c| c.socket.is(socket))?;
         let client = waiting.clients.swap_remove(index);
         self.shrink();
         Some(client.socket)

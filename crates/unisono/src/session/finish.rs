@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use unisono_proto::connection::CloseReason;
 use unisono_proto::engine;
 
-use super::{LINGER, Phase, Session, Wire, close_frame, scratch};
+use super::{LINGER, Payload, Phase, Session, Wire, close_frame, scratch};
 use crate::outgoing::{Kind, Outgoing};
 
 impl Session {
@@ -86,7 +86,7 @@ impl Session {
                 drop(mail);
                 queue.push_back(Outgoing::control(&engine::Packet::Close));
                 // The client may have given up meanwhile.
-                let _ = poll.send(super::polling::payload(queue.iter()));
+                let _ = poll.send(Payload::new(queue.iter(), self.conn.dialect));
                 true
             }
             None => {

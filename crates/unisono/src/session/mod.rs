@@ -22,7 +22,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Sleep;
+use unisono_proto::Value;
 use unisono_proto::connection::{CloseReason, Connection, Due};
+use unisono_proto::engine::Revision;
 
 use crate::conn::Conn;
 use crate::limits::Meter;
@@ -31,6 +33,7 @@ use crate::seats::Seat;
 use crate::server::Server;
 use crate::stats::Refusal;
 use connecting::Connecting;
+pub(crate) use polling::Payload;
 use polling::Polling;
 pub(crate) use probe::{Candidate, probe};
 use slots::Slots;
@@ -55,6 +58,8 @@ pub(crate) struct Session {
     write_deadline: u64,
     /// Written since the mailbox was last told.
     written: Written,
+    /// The machine was told that the session has opened.
+    opened: bool,
     /// Not reading, because handlers are behind.
     held_back: bool,
     /// No namespace has been joined yet; counted in `Stats::joining`.
@@ -98,7 +103,8 @@ impl Session {
     fn new(server: Arc<Server>, conn: Arc<Conn>, wire: Wire) -> Self {
         server.tasks.fetch_add(1, Relaxed);
         server.counters.joining.fetch_add(1, Relaxed);
-        let machine = Connection::new(&server.config.connection, server.now_ms());
+        let config = &server.config.connection;
+        let machine = Connection::new(config, conn.dialect.revision, server.now_ms());
         let armed = machine.next_deadline();
         let timer = Box::pin(tokio::time::sleep_until(server.instant(armed)));
         Self {
@@ -113,10 +119,38 @@ impl Session {
             armed,
             write_deadline: NEVER,
             written: Written::default(),
+            opened: false,
             held_back: false,
             joining: true,
             meter: None,
             seat: None,
+        }
+    }
+
+    /// A client of Engine.IO 3 is let into the main namespace without having asked. Where there is none it is not told so: whoever wants
+    /// another would take that for an answer.
+    fn open(&mut self) {
+        if std::mem::replace(&mut self.opened, true) || self.conn.dialect.revision == Revision::V4 {
+            return;
+        }
+        let main = self.server.find("/", &self.conn.handshake, &Value::Null);
+        if main.is_ok() {
+            let handled = self.machine.handle_opened();
+            self.apply(handled, 0);
+        }
+    }
+
+    /// Handlers are behind: nothing is read until they have caught up.
+    fn hold_back(&mut self) {
+        if !std::mem::replace(&mut self.held_back, true) {
+            self.machine.handle_reading_held_back(self.server.now_ms());
+        }
+    }
+
+    /// There is room for what is read.
+    fn read_on(&mut self) {
+        if std::mem::take(&mut self.held_back) {
+            self.machine.handle_reading_resumed(self.server.now_ms());
         }
     }
 
@@ -187,6 +221,7 @@ impl Session {
             Due::Ping => {
                 self.conn.push(self.server.ping.clone());
             }
+            Due::Pong => self.pong(""),
             // A pong may be waiting unread, because it is us who do not read.
             Due::Close(CloseReason::PingTimeout) if self.held_back => {
                 self.machine.handle_reading_resumed(now);
@@ -218,12 +253,10 @@ impl Session {
 
     fn poll_websocket_read(&mut self, cx: &mut Context<'_>) -> bool {
         if self.slots.is_full() {
-            self.held_back = true;
+            self.hold_back();
             return false;
         }
-        if std::mem::take(&mut self.held_back) {
-            self.machine.handle_reading_resumed(self.server.now_ms());
-        }
+        self.read_on();
         let Wire::WebSocket(socket) = &mut self.wire else {
             return false;
         };
@@ -256,6 +289,7 @@ impl Future for Session {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        this.open();
         let mut steps = 0;
         loop {
             this.look();

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use unisono_proto::Value;
 use unisono_proto::connection::{CloseReason, Handled};
-use unisono_proto::engine;
+use unisono_proto::engine::{self, DecodeError, Revision, v3};
 use unisono_proto::socket::Packet;
 use unisono_proto::ws::{CloseCode, Event};
 
 use super::{Phase, Session, Wire, slots};
 use crate::conn::Leave;
+use crate::error::ConnectError;
 use crate::middleware::Refused;
 use crate::outgoing::Outgoing;
 use crate::socket::Socket;
@@ -27,7 +28,7 @@ impl Session {
             };
             if self.slots.is_full() {
                 socket.unread = input.to_vec();
-                self.held_back = true;
+                self.hold_back();
                 return;
             }
             match socket.decoder.next(&mut input) {
@@ -53,11 +54,14 @@ impl Session {
             return;
         }
         match event {
-            Event::Text(text) => match engine::decode(&text) {
-                Ok(packet) => self.handle_packet(packet),
-                Err(_) => self.refuse_packet(CloseReason::ParseError),
-            },
-            Event::Binary(bytes) => self.handle_packet(engine::Packet::Binary(bytes)),
+            Event::Text(text) => self.handle_decoded(match self.conn.dialect.revision {
+                Revision::V3 => v3::decode(&text),
+                Revision::V4 => engine::decode(&text),
+            }),
+            Event::Binary(bytes) => self.handle_decoded(match self.conn.dialect.revision {
+                Revision::V3 => v3::decode_binary(bytes),
+                Revision::V4 => Ok(engine::Packet::Binary(bytes)),
+            }),
             Event::Ping(payload) => {
                 self.conn.push(Outgoing::pong(&payload));
             }
@@ -73,7 +77,14 @@ impl Session {
         }
     }
 
-    pub(super) fn handle_packet(&mut self, packet: engine::Packet<'_>) {
+    pub(super) fn handle_decoded(&mut self, packet: Result<engine::Packet<'_>, DecodeError>) {
+        match packet {
+            Ok(packet) => self.handle_packet(packet),
+            Err(_) => self.refuse_packet(CloseReason::ParseError),
+        }
+    }
+
+    fn handle_packet(&mut self, packet: engine::Packet<'_>) {
         let len = match &packet {
             engine::Packet::Message(text) => text.len(),
             engine::Packet::Binary(bytes) => bytes.len(),
@@ -91,7 +102,7 @@ impl Session {
         self.end(reason);
     }
 
-    fn apply(&mut self, handled: Handled, bytes: usize) {
+    pub(super) fn apply(&mut self, handled: Handled, bytes: usize) {
         match handled {
             Handled::Nothing => {}
             Handled::Connect { nsp, auth } => self.connect(&nsp, auth),
@@ -103,6 +114,7 @@ impl Session {
             Handled::Leave { member } => self
                 .slots
                 .leave(member, CloseReason::ClientNamespaceDisconnect),
+            Handled::Ping { data } => self.pong(&data),
             Handled::Close => {
                 if let Wire::WebSocket(socket) = &mut self.wire {
                     socket.hands.push_back(super::close_frame(None));
@@ -110,6 +122,14 @@ impl Session {
                 self.end(CloseReason::TransportClose);
             }
         }
+    }
+
+    /// Answers the ping of an Engine.IO 3 client.
+    pub(super) fn pong(&self, data: &str) {
+        self.conn.push(match data {
+            "" => self.server.pong.clone(),
+            data => Outgoing::control(&engine::Packet::Pong(data.into())),
+        });
     }
 
     fn connect(&mut self, nsp: &str, auth: Option<Value>) {
@@ -155,32 +175,33 @@ impl Session {
         if let Some(member) = self.machine.find(nsp) {
             self.machine.leave(member);
         }
-        let message = Value::Map(vec![(
-            "message".into(),
-            refused.error.message.as_str().into(),
-        )]);
+        let error = refused.error;
+        let message = ConnectError::new(error.message.as_str());
         // Byte strings cannot travel in this packet: without them the client still hears that it may not.
-        let told = [refused.error.into_value(), message]
-            .into_iter()
-            .find_map(|data| {
-                let nsp = nsp.to_owned();
-                Outgoing::packet(&Packet::ConnectError { nsp, data }).ok()
-            });
+        let told = [error, message].into_iter().find_map(|error| {
+            let data = match self.conn.dialect.revision {
+                // Node has this one the same for all.
+                Revision::V3 if refused.refusal != Refusal::Namespace => error.into_v3_value(),
+                Revision::V3 | Revision::V4 => error.into_value(),
+            };
+            let nsp = nsp.to_owned();
+            Outgoing::packet(&Packet::ConnectError { nsp, data }).ok()
+        });
         if let Some(packet) = told {
             self.conn.push(packet);
         }
     }
 
     /// The application ends a socket: DISCONNECT, and the connection too if it asked for that.
-    pub(super) fn leave(&mut self, leave: Leave) {
-        if let Some((member, nsp)) = self.slots.member_of(leave.id) {
+    pub(super) fn leave(&mut self, leave: &Leave) {
+        if let Some((member, nsp)) = self.slots.member_of(&leave.socket) {
             self.machine.leave(member);
             if let Ok(packet) = Outgoing::packet(&Packet::Disconnect { nsp }) {
                 self.conn.push(packet);
             }
             self.slots
                 .leave(member, CloseReason::ServerNamespaceDisconnect);
-        } else if let Some(socket) = self.connecting.remove(leave.id) {
+        } else if let Some(socket) = self.connecting.remove(&leave.socket) {
             let refused = Refused::new(Refusal::Forbidden, "disconnected by the server");
             self.refuse_client(socket.namespace(), refused);
         }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::oneshot;
-use unisono_proto::connection::CloseReason;
-use unisono_proto::engine;
+use unisono_proto::engine::{self, PayloadDecoder, PayloadEncoding};
 
 use super::writing::NEVER;
 use super::{Phase, Session, Wire};
 use crate::conn::{Mailbox, Post};
+use crate::dialect::Dialect;
 use crate::outgoing::Outgoing;
 
 /// Packets of a POST in one step of the session: a body of the largest size may hold half a million.
@@ -24,21 +24,48 @@ pub(crate) struct Polling {
 #[derive(Debug)]
 struct Progress {
     body: bytes::Bytes,
-    /// Where the next record starts; beyond the body when all are done.
-    next: usize,
+    /// Where in it the next packet is.
+    decoder: PayloadDecoder,
     reply: oneshot::Sender<bool>,
 }
 
-/// The queue as one payload (Engine.IO 4: records separated by 0x1e).
-pub(super) fn payload<'a>(messages: impl Iterator<Item = &'a Arc<Outgoing>>) -> String {
-    let mut payload = String::new();
-    for message in messages {
-        if !payload.is_empty() {
-            payload.push(engine::SEPARATOR);
+/// What a GET is answered with.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    pub(crate) body: Vec<u8>,
+    /// Whether it is more than text.
+    pub(crate) is_binary: bool,
+}
+
+impl Payload {
+    /// The queue as one payload.
+    pub(crate) fn new<'a>(
+        messages: impl Iterator<Item = &'a Arc<Outgoing>> + Clone,
+        dialect: Dialect,
+    ) -> Self {
+        let has_binary = messages.clone().any(|message| message.has_binary());
+        let encoding = dialect.answer_encoding(has_binary);
+        let mut body = Vec::new();
+        for message in messages {
+            if encoding == PayloadEncoding::V4 {
+                if !body.is_empty() {
+                    body.push(engine::SEPARATOR as u8);
+                }
+                body.extend_from_slice(message.record().as_bytes());
+            } else {
+                message.push_v3_records(encoding, &mut body);
+            }
         }
-        payload.push_str(message.record());
+        Self {
+            body,
+            is_binary: encoding == PayloadEncoding::V3Binary,
+        }
     }
-    payload
+
+    /// One packet without a message.
+    fn control(packet: &engine::Packet<'_>, dialect: Dialect) -> Self {
+        Self::new([Outgoing::control(packet)].iter(), dialect)
+    }
 }
 
 impl Polling {
@@ -61,11 +88,16 @@ impl Session {
             let mut mail = self.conn.mailbox();
             let post = mail.polling.as_mut().and_then(|p| p.post.take());
             drop(mail);
-            if let Some(Post { body, reply }) = post {
+            if let Some(post) = post {
+                let Post {
+                    body,
+                    encoding,
+                    reply,
+                } = post;
                 let bytes = body.len();
                 polling.post = Some(Progress {
                     body,
-                    next: 0,
+                    decoder: PayloadDecoder::new(encoding),
                     reply,
                 });
                 if !self.admit_bytes(bytes) {
@@ -96,10 +128,11 @@ impl Session {
             return;
         };
         polling.release = false;
+        let dialect = self.conn.dialect;
         let reply = if mail.queue.is_empty() {
-            "6".to_owned()
+            Payload::control(&engine::Packet::Noop, dialect)
         } else {
-            drain(mail)
+            drain(mail, dialect)
         };
         // If the client has given up meanwhile, the request's guard ends the session.
         let _ = poll.send(reply);
@@ -115,45 +148,41 @@ impl Session {
                 return true;
             }
             if self.slots.is_full() {
-                self.held_back = true;
+                self.hold_back();
                 // The handlers of what came just now have not run yet.
                 return worked;
             }
-            self.held_back = false;
             let Some(progress) = polling.post.as_mut() else {
                 return true;
             };
-            if progress.next > progress.body.len() {
-                if let Some(progress) = polling.post.take() {
-                    self.conn.with(|mail| {
-                        if let Some(polling) = &mut mail.polling {
-                            polling.posting = false;
-                        }
-                    });
-                    let _ = progress.reply.send(true);
-                }
-                return true;
-            }
-            worked = true;
             let body = progress.body.clone();
-            let rest = &body[progress.next..];
-            let end = rest
-                .iter()
-                .position(|&b| b == engine::SEPARATOR as u8)
-                .unwrap_or(rest.len());
-            progress.next += end + 1;
+            let packet = progress.decoder.next(&body);
+            self.read_on();
+            let Some(packet) = packet else {
+                self.answer_post();
+                return true;
+            };
+            worked = true;
             if !self.admit_packet() {
                 return true;
             }
-            let record = std::str::from_utf8(&rest[..end])
-                .ok()
-                .and_then(|text| engine::decode(text).ok());
-            match record {
-                Some(packet) => self.handle_packet(packet),
-                None => self.refuse_packet(CloseReason::ParseError),
-            }
+            self.handle_decoded(packet);
         }
         true
+    }
+
+    fn answer_post(&mut self) {
+        let Wire::Polling(polling) = &mut self.wire else {
+            return;
+        };
+        if let Some(progress) = polling.post.take() {
+            self.conn.with(|mail| {
+                if let Some(polling) = &mut mail.polling {
+                    polling.posting = false;
+                }
+            });
+            let _ = progress.reply.send(true);
+        }
     }
 
     /// A WebSocket that has finished its probe takes over: the waiting GET is released, and the queue goes out on the WebSocket.
@@ -163,7 +192,8 @@ impl Session {
             return false;
         };
         if let Some(poll) = mail.polling.take().and_then(|p| p.poll) {
-            let _ = poll.send("6".to_owned());
+            let noop = Payload::control(&engine::Packet::Noop, self.conn.dialect);
+            let _ = poll.send(noop);
         }
         drop(mail);
         let counters = &self.server.counters;
@@ -179,9 +209,9 @@ impl Session {
 }
 
 /// Takes the whole queue as one payload.
-fn drain(mail: &mut Mailbox) -> String {
+fn drain(mail: &mut Mailbox, dialect: Dialect) -> Payload {
     let queue = std::mem::take(&mut mail.queue);
     let bytes = queue.iter().map(|message| message.len()).sum();
     mail.written(queue.len(), bytes);
-    payload(queue.iter())
+    Payload::new(queue.iter(), dialect)
 }

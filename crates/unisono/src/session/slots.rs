@@ -5,14 +5,14 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Weak;
 use std::task::{Context, Poll};
 
 use unisono_proto::Value;
 use unisono_proto::connection::CloseReason;
-use unisono_proto::engine::Sid;
 
 use crate::handler::{BoxFuture, Call};
-use crate::socket::Socket;
+use crate::socket::{Socket, SocketInner};
 use crate::stats::{Counters, Refusal};
 
 /// Events of one socket that wait for its handler before the connection stops reading: a burst passes, a flood does not.
@@ -92,8 +92,8 @@ impl Slots {
     }
 
     /// The membership and namespace of a socket that is still in.
-    pub(crate) fn member_of(&self, id: Sid) -> Option<(usize, String)> {
-        let slot = self.slots.iter().find(|slot| slot.socket.sid() == id)?;
+    pub(crate) fn member_of(&self, socket: &Weak<SocketInner>) -> Option<(usize, String)> {
+        let slot = self.slots.iter().find(|slot| slot.socket.is(socket))?;
         Some((slot.member?, slot.socket.namespace().to_owned()))
     }
 

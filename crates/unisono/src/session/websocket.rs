@@ -9,6 +9,7 @@ use tokio::io::ReadBuf;
 use unisono_proto::ws;
 
 use super::stream::Stream;
+use crate::dialect::Dialect;
 use crate::outgoing::{Kind, Outgoing};
 
 /// Messages in one write. More do not make a system call noticeably cheaper per message, and the slices live on the stack.
@@ -19,6 +20,7 @@ const MAX_SLICES: usize = 64;
 pub(crate) struct WebSocket {
     stream: Stream,
     pub(crate) decoder: ws::Decoder,
+    dialect: Dialect,
     /// Messages taken from the mailbox and not yet written.
     pub(crate) hands: VecDeque<Arc<Outgoing>>,
     /// Bytes of the first message in `hands` that are already written.
@@ -30,7 +32,7 @@ pub(crate) struct WebSocket {
     pub(crate) unflushed: bool,
 }
 
-/// What a write has achieved.
+/// What a write has achieved: messages as they count in a queue.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Written {
     pub(crate) messages: usize,
@@ -42,6 +44,7 @@ impl WebSocket {
     pub(crate) fn new(
         stream: Stream,
         decoder: ws::Decoder,
+        dialect: Dialect,
         unread: Vec<u8>,
         unwritten: Vec<u8>,
     ) -> Self {
@@ -52,6 +55,7 @@ impl WebSocket {
         Self {
             stream,
             decoder,
+            dialect,
             hands,
             offset: 0,
             unread,
@@ -71,7 +75,7 @@ impl WebSocket {
     ) -> Poll<io::Result<()>> {
         self.blocked = false;
         while let Some(first) = self.hands.front() {
-            let first = &first.frames()[self.offset..];
+            let first = &first.frames(self.dialect)[self.offset..];
             let result = if self.hands.len() == 1 {
                 self.stream.poll_write(cx, first)
             } else {
@@ -79,7 +83,7 @@ impl WebSocket {
                 slices[0] = IoSlice::new(first);
                 let mut count = 1;
                 for (slice, message) in slices[1..].iter_mut().zip(self.hands.iter().skip(1)) {
-                    *slice = IoSlice::new(message.frames());
+                    *slice = IoSlice::new(message.frames(self.dialect));
                     count += 1;
                 }
                 self.stream.poll_write_vectored(cx, &slices[..count])
@@ -107,7 +111,7 @@ impl WebSocket {
 
     fn advance(&mut self, mut n: usize, written: &mut Written) {
         while let Some(message) = self.hands.front() {
-            let left = message.len() - self.offset;
+            let left = message.frames(self.dialect).len() - self.offset;
             if n < left {
                 self.offset += n;
                 return;

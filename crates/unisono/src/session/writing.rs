@@ -28,7 +28,7 @@ impl Session {
         }
         drop(mail);
         for leave in leaving {
-            self.leave(leave);
+            self.leave(&leave);
         }
         if let Some(reason) = closing {
             self.end(reason);

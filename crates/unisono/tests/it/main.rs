@@ -7,6 +7,7 @@
 
 mod drain;
 mod dynamic;
+mod eio3;
 mod events;
 mod examples;
 mod hooks;
@@ -24,5 +25,6 @@ mod rooms;
 mod server;
 mod slow;
 mod stock;
+mod stock_v2;
 mod upgrade;
 mod websocket;

@@ -16,6 +16,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
+    /// The body as it came.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -36,6 +38,17 @@ pub(crate) async fn request(
     headers: &str,
     body: &str,
 ) -> Answer {
+    request_bytes(port, method, target, headers, body.as_bytes()).await
+}
+
+/// The same with any body.
+pub(crate) async fn request_bytes(
+    port: u16,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &[u8],
+) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let length = if method == "POST" {
         format!("Content-Length: {}\r\n", body.len())
@@ -43,9 +56,10 @@ pub(crate) async fn request(
         String::new()
     };
     let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n{length}{headers}\r\n{body}"
+        "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n{length}{headers}\r\n"
     );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let request = [head.as_bytes(), body].concat();
+    stream.write_all(&request).await.unwrap();
     let mut answer = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut answer))
         .await
@@ -55,8 +69,14 @@ pub(crate) async fn request(
 }
 
 pub(crate) fn parse(answer: &[u8]) -> Answer {
-    let text = String::from_utf8_lossy(answer);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n");
+    let (head, bytes) = end.map_or((answer, &[][..]), |end| {
+        (&answer[..end], &answer[end + 4..])
+    });
+    let (head, body) = (
+        String::from_utf8_lossy(head),
+        String::from_utf8_lossy(bytes),
+    );
     let status = head
         .split(' ')
         .nth(1)
@@ -64,8 +84,9 @@ pub(crate) fn parse(answer: &[u8]) -> Answer {
         .unwrap_or(0);
     Answer {
         status,
-        head: head.to_owned(),
-        body: body.to_owned(),
+        head: head.into_owned(),
+        body: body.into_owned(),
+        bytes: bytes.to_vec(),
     }
 }
 

@@ -43,7 +43,12 @@ impl TestServer {
 
     /// Serves what the test has built.
     pub(crate) async fn serve(io: Io) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve_on(0, io).await
+    }
+
+    /// The same on a port that is known to be free.
+    pub(crate) async fn serve_on(port: u16, io: Io) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let service = io.service();
         let task = tokio::spawn(async move {
@@ -52,6 +57,13 @@ impl TestServer {
                 .unwrap();
         });
         Self { io, port, task }
+    }
+
+    /// Stops accepting and gives the port, which is free then.
+    pub(crate) async fn stop(mut self) -> u16 {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+        self.port
     }
 
     pub(crate) fn url(&self) -> String {
