@@ -5,6 +5,8 @@ mod envelopes;
 mod hostile;
 mod memory;
 mod node;
+mod properties;
+mod random;
 mod rooms;
 mod support;
 mod template;

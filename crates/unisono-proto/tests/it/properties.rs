@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use unisono_proto::client::{Client, Config, Event, Output};
+use unisono_proto::connection::{self, Connection, Due, Handled};
 use unisono_proto::engine::{self, Admission, PayloadEncoding, Revision, Sid, Transport};
 use unisono_proto::limits::Limits;
 use unisono_proto::socket::{self, Packet};
@@ -264,4 +265,114 @@ pub(crate) fn client_machine(data: &[u8]) {
         assert_eq!(closed, client.is_closed());
         assert_eq!(closed, client.deadline_ms().is_none());
     }
+}
+
+/// Limits so small that a few steps reach them.
+const SMALL: connection::Config = connection::Config {
+    ping_interval_ms: 2_000,
+    ping_timeout_ms: 1_000,
+    connect_timeout_ms: 5_000,
+    max_payload: 256,
+    max_pending: 128,
+    max_namespaces: 3,
+};
+
+/// Any order of packets, time and decisions leaves a session whose memberships are few and live, whose deadline lies ahead, and which holds
+/// no more than it may. Input: steps, each ended by 0xff: `!` binary, `@` time passes, `+` accept a namespace, `-` leave one, `^` reading is
+/// resumed, anything else an Engine.IO packet.
+pub(crate) fn server_machine(data: &[u8]) {
+    machine_of(Revision::V4, data);
+    machine_of(Revision::V3, data);
+}
+
+fn machine_of(revision: Revision, data: &[u8]) {
+    let mut machine = Connection::new(&SMALL, revision, 0);
+    let mut joined: Vec<(usize, String)> = Vec::new();
+    let mut asked: Vec<String> = Vec::new();
+    let mut now_ms = 0;
+    for step in data.split(|byte| *byte == 0xff) {
+        let Ok(text) = str::from_utf8(step) else {
+            continue;
+        };
+        let mut chars = text.chars();
+        let kind = chars.next();
+        let rest = chars.as_str();
+        let handled = match kind {
+            Some('!') => {
+                machine.handle_packet(engine::Packet::Binary(rest.as_bytes().into()), now_ms)
+            }
+            Some('@') => {
+                now_ms += rest.len() as u64 * 500;
+                if time_passes(&mut machine, now_ms) {
+                    return;
+                }
+                Ok(Handled::Nothing)
+            }
+            Some('+') => {
+                let known = joined.iter().any(|(_, nsp)| nsp == rest);
+                let member = machine.accept(rest);
+                let was_asked = asked.iter().position(|nsp| nsp == rest);
+                assert_eq!(member.is_some(), was_asked.is_some() || known);
+                if let (Some(member), Some(at)) = (member, was_asked) {
+                    joined.push((member, asked.swap_remove(at)));
+                }
+                Ok(Handled::Nothing)
+            }
+            Some('-') => {
+                if let Some(member) = machine.find(rest) {
+                    machine.leave(member);
+                }
+                joined.retain(|(_, nsp)| nsp != rest);
+                asked.retain(|nsp| nsp != rest);
+                assert_eq!(machine.find(rest), None);
+                Ok(Handled::Nothing)
+            }
+            Some('^') => {
+                machine.handle_reading_resumed(now_ms);
+                Ok(Handled::Nothing)
+            }
+            _ => match engine::decode(text) {
+                Ok(packet) => machine.handle_packet(packet, now_ms),
+                Err(_) => return,
+            },
+        };
+        let is_member = |member: usize| joined.iter().any(|(live, _)| *live == member);
+        match handled {
+            Ok(Handled::Nothing | Handled::Ping { .. }) => {}
+            Ok(Handled::Connect { nsp, auth }) => {
+                assert!(nsp.starts_with('/') && machine.find(&nsp).is_some());
+                assert!(matches!(auth, None | Some(Value::Map(_))));
+                asked.push(nsp);
+            }
+            Ok(Handled::Event { member, .. } | Handled::Ack { member, .. }) => {
+                assert!(is_member(member));
+            }
+            Ok(Handled::Leave { member }) => {
+                assert!(is_member(member));
+                joined.retain(|(live, _)| *live != member);
+            }
+            Ok(Handled::Close) | Err(_) => return,
+        }
+        assert!(joined.len() + asked.len() <= SMALL.max_namespaces);
+        for (member, nsp) in &joined {
+            assert_eq!(machine.find(nsp), Some(*member));
+        }
+        assert!(machine.pending_bytes() <= SMALL.max_pending.max(data.len()));
+    }
+}
+
+/// `true` when the session ends.
+fn time_passes(machine: &mut Connection, now_ms: u64) -> bool {
+    // A ping and nothing more can be due at a time.
+    for _ in 0..2 {
+        match machine.handle_timeout(now_ms) {
+            Due::Nothing => {
+                assert!(machine.next_deadline() > now_ms);
+                return false;
+            }
+            Due::Ping | Due::Pong => {}
+            Due::Close(_) => return true,
+        }
+    }
+    panic!("there is always something due");
 }

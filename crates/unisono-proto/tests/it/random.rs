@@ -118,3 +118,8 @@ fn value_json() {
 fn client_machine() {
     check("client_machine", properties::client_machine);
 }
+
+#[test]
+fn server_machine() {
+    check("server_machine", properties::server_machine);
+}
