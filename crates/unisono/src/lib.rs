@@ -36,6 +36,7 @@ mod data;
 mod dialect;
 mod drain;
 mod dynamic;
+pub mod engine;
 mod error;
 mod extract;
 mod handler;

@@ -86,6 +86,27 @@ impl Outgoing {
         Arc::new(Self::frame(text.as_bytes(), Kind::Control))
     }
 
+    /// A text of plain Engine.IO.
+    pub(crate) fn plain_text(text: &str) -> Arc<Self> {
+        Arc::new(Self::frame(format!("4{text}").as_bytes(), Kind::Reliable))
+    }
+
+    /// Bytes of plain Engine.IO: an attachment without a text before it.
+    pub(crate) fn plain_bytes(bytes: &[u8]) -> Arc<Self> {
+        let mut frames = Vec::with_capacity(bytes.len() + ws::header_len(bytes.len()));
+        ws::encode(Opcode::Binary, bytes, &mut frames);
+        let end = frames.len();
+        let message = Self::frames_only(frames, Kind::Reliable);
+        Arc::new(Self {
+            first: (0, 0),
+            attachments: Some(Box::new(Attachments {
+                ranges: vec![(end - bytes.len(), end)],
+                others: Default::default(),
+            })),
+            ..message
+        })
+    }
+
     /// A WebSocket PONG (RFC 6455, section 5.5.3).
     pub(crate) fn pong(payload: &[u8]) -> Arc<Self> {
         let mut frames = Vec::with_capacity(payload.len() + 2);
@@ -213,7 +234,9 @@ impl Outgoing {
         self.record.get_or_init(|| {
             let mut record = self.text().into_owned();
             for attachment in self.attachments() {
-                record.push(engine::SEPARATOR);
+                if !record.is_empty() {
+                    record.push(engine::SEPARATOR);
+                }
                 record.push('b');
                 STANDARD.encode_string(attachment, &mut record);
             }
@@ -223,7 +246,10 @@ impl Outgoing {
 
     /// Appends the records of an Engine.IO 3 payload.
     pub(crate) fn push_v3_records(&self, encoding: PayloadEncoding, out: &mut Vec<u8>) {
-        v3::encode_text(&self.text(), encoding, out);
+        let text = self.text();
+        if !text.is_empty() {
+            v3::encode_text(&text, encoding, out);
+        }
         for attachment in self.attachments() {
             v3::encode_data(attachment, encoding, out);
         }
@@ -299,6 +325,16 @@ mod tests {
         }
         assert!(out.record().starts_with("452-[\"b\","));
         assert!(out.record().ends_with("\u{1e}bAQID\u{1e}bBA=="));
+    }
+
+    #[test]
+    fn bytes_alone_are_one_frame_and_one_record() {
+        let out = Outgoing::plain_bytes(&[1, 2, 3]);
+        assert_eq!(out.frames(Dialect::default())[..], *b"\x82\x03\x01\x02\x03");
+        let mut v3 = Vec::new();
+        out.push_v3_records(PayloadEncoding::V3Text, &mut v3);
+        assert_eq!(v3, b"6:b4AQID");
+        assert_eq!(out.record(), "bAQID");
     }
 
     #[test]

@@ -17,12 +17,13 @@ use crate::bucket::Bucket;
 use crate::conn::{Conn, Handshake, QueueLimits};
 use crate::cors::Cors;
 use crate::dynamic::Dynamic;
+use crate::engine::Handlers;
 use crate::http::{Cookie, Hooks};
 use crate::limits::Limits;
 use crate::middleware::Refused;
 use crate::outgoing::Outgoing;
 use crate::seats::Seats;
-use crate::space::SpaceInner;
+use crate::space::{Founder, SpaceInner};
 use crate::stats::Counters;
 
 /// Checked configuration.
@@ -70,6 +71,8 @@ pub(crate) struct Server {
     pub(crate) config: Config,
     spaces: HashMap<String, Arc<SpaceInner>>,
     dynamic: Arc<Dynamic>,
+    /// Who gets the messages where they are not Socket.IO's.
+    pub(crate) plain: Option<Arc<Handlers>>,
     /// A std mutex: held for one look-up, never across an await.
     sessions: Mutex<HashMap<Sid, Arc<Conn>>>,
     pub(crate) counters: Arc<Counters>,
@@ -105,6 +108,7 @@ impl Server {
             config,
             spaces,
             dynamic: Arc::new(dynamic),
+            plain: None,
             sessions: Mutex::default(),
             counters,
             seats: Arc::default(),
@@ -123,6 +127,24 @@ impl Server {
     /// The index of the callback that a polling request asks for, where that is served.
     pub(crate) fn callback<'q>(&self, query: &'q Query<'_>) -> Option<&'q str> {
         query.j.as_deref().filter(|_| self.config.jsonp)
+    }
+
+    /// The same without namespaces, for plain Engine.IO.
+    pub(crate) fn plain(config: Config, handlers: Handlers) -> Self {
+        let counters = Arc::new(Counters::default());
+        let epoch = Instant::now();
+        let founder = Founder {
+            counters: counters.clone(),
+            broker: None,
+            epoch: epoch.into_std(),
+            max_rooms: 0,
+        };
+        let dynamic = Dynamic::new(Vec::new(), founder, 0);
+        let server = Self::new(config, HashMap::new(), dynamic, counters, epoch, None);
+        Self {
+            plain: Some(Arc::new(handlers)),
+            ..server
+        }
     }
 
     /// Milliseconds since the server was built: the time of every connection's machine.

@@ -35,7 +35,8 @@ pub(crate) use switch::Switch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub std::net::SocketAddr);
 
-/// Puts Socket.IO in front of another service; made by [`Io::layer`](crate::Io::layer).
+/// Puts Socket.IO in front of another service; made by [`Io::layer`](crate::Io::layer), and by
+/// [`Engine::layer`](crate::engine::Engine::layer) for plain Engine.IO.
 #[derive(Clone)]
 pub struct SocketIoLayer {
     server: Arc<Server>,

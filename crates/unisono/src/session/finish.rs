@@ -36,6 +36,14 @@ impl Session {
                 if let Some(polling) = &mut self.conn.mailbox().polling {
                     polling.post = None;
                 }
+                // A client that has ended the session, or broken it, is not waited for: its next request finds no session.
+                if !is_ours(reason) {
+                    self.say_goodbye(match reason {
+                        CloseReason::TransportClose => &engine::Packet::Noop,
+                        _ => &engine::Packet::Close,
+                    });
+                    self.finished();
+                }
             }
             Wire::Gone => self.finished(),
         }
@@ -65,7 +73,7 @@ impl Session {
                     },
                 }
             }
-            Wire::Polling(_) => self.say_goodbye(),
+            Wire::Polling(_) => self.say_goodbye(&engine::Packet::Close),
             Wire::Gone => true,
         };
         if done {
@@ -73,8 +81,8 @@ impl Session {
         }
     }
 
-    /// Answers the waiting GET with what is left and a CLOSE. `false` while no GET waits.
-    fn say_goodbye(&self) -> bool {
+    /// Answers the waiting GET with what is left and a last packet. `false` while no GET waits.
+    fn say_goodbye(&self, last: &engine::Packet<'_>) -> bool {
         let mut mail = self.conn.mailbox();
         let mut queue = std::mem::take(&mut mail.queue);
         let poll = mail
@@ -84,7 +92,7 @@ impl Session {
         match poll {
             Some(poll) => {
                 drop(mail);
-                queue.push_back(Outgoing::control(&engine::Packet::Close));
+                queue.push_back(Outgoing::control(last));
                 // The client may have given up meanwhile.
                 let _ = poll.send(Payload::new(queue.iter(), self.conn.dialect));
                 true
@@ -114,4 +122,12 @@ impl Session {
         // A waiting GET or POST is answered by dropping its sender.
         self.conn.mailbox().polling = None;
     }
+}
+
+/// Whether the server has ended the session, so that the client is still to be told.
+fn is_ours(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::ForcedClose | CloseReason::ServerShuttingDown
+    )
 }

@@ -5,7 +5,9 @@
 mod connecting;
 mod finish;
 mod flood;
+mod line;
 mod packets;
+mod plain;
 mod polling;
 mod probe;
 mod scratch;
@@ -33,6 +35,7 @@ use crate::seats::Seat;
 use crate::server::Server;
 use crate::stats::Refusal;
 use connecting::Connecting;
+use plain::Plain;
 pub(crate) use polling::Payload;
 use polling::Polling;
 pub(crate) use probe::{Candidate, probe};
@@ -102,7 +105,14 @@ impl Session {
 
     fn new(server: Arc<Server>, conn: Arc<Conn>, wire: Wire) -> Self {
         server.tasks.fetch_add(1, Relaxed);
-        server.counters.joining.fetch_add(1, Relaxed);
+        let slots = match &server.plain {
+            Some(handlers) => Slots::plain(Plain::open(conn.clone(), handlers.clone())),
+            None => Slots::default(),
+        };
+        let joining = !slots.is_plain();
+        if joining {
+            server.counters.joining.fetch_add(1, Relaxed);
+        }
         let config = &server.config.connection;
         let machine = Connection::new(config, conn.dialect.revision, server.now_ms());
         let armed = machine.next_deadline();
@@ -112,7 +122,7 @@ impl Session {
             conn,
             machine,
             wire,
-            slots: Slots::default(),
+            slots,
             connecting: Connecting::default(),
             phase: Phase::Open,
             timer,
@@ -121,7 +131,7 @@ impl Session {
             written: Written::default(),
             opened: false,
             held_back: false,
-            joining: true,
+            joining,
             meter: None,
             seat: None,
         }

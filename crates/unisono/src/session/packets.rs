@@ -12,6 +12,7 @@ use unisono_proto::ws::{CloseCode, Event};
 
 use super::{Phase, Session, Wire, slots};
 use crate::conn::Leave;
+use crate::engine::Message;
 use crate::error::ConnectError;
 use crate::middleware::Refused;
 use crate::outgoing::Outgoing;
@@ -85,6 +86,14 @@ impl Session {
     }
 
     fn handle_packet(&mut self, packet: engine::Packet<'_>) {
+        if self.slots.is_plain() {
+            match packet {
+                engine::Packet::Message(text) => return self.pass_on(text.into_owned().into()),
+                engine::Packet::Binary(bytes) => return self.pass_on(bytes.into_owned().into()),
+                // The rest is Engine.IO's own, and means the same whatever is above it.
+                _ => {}
+            }
+        }
         let len = match &packet {
             engine::Packet::Message(text) => text.len(),
             engine::Packet::Binary(bytes) => bytes.len(),
@@ -95,6 +104,12 @@ impl Session {
             Ok(handled) => self.apply(handled, bytes),
             Err(reason) => self.refuse_packet(reason),
         }
+    }
+
+    /// A message for the handler of a session of plain Engine.IO.
+    fn pass_on(&mut self, message: Message) {
+        self.server.counters.events_received.fetch_add(1, Relaxed);
+        self.slots.message(message);
     }
 
     pub(super) fn refuse_packet(&mut self, reason: CloseReason) {

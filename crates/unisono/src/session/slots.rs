@@ -3,23 +3,18 @@
 //! One socket's events are handled one after another, in the order they arrived. Another namespace of the same connection has its
 //! own line. A socket whose line is long makes the connection stop reading, and TCP passes that on to the client.
 
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Weak;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use unisono_proto::Value;
 use unisono_proto::connection::CloseReason;
 
+use super::line::{Line, MAX_WAITING_BYTES};
+use super::plain::Plain;
+use crate::engine::Message;
 use crate::handler::{BoxFuture, Call};
 use crate::socket::{Socket, SocketInner};
 use crate::stats::{Counters, Refusal};
-
-/// Events of one socket that wait for its handler before the connection stops reading: a burst passes, a flood does not.
-const MAX_WAITING: usize = 64;
-
-/// Bytes of events that wait, over all sockets of the connection. A single event of any size may wait.
-const MAX_WAITING_BYTES: usize = 1 << 20;
 
 /// Sockets whose disconnect handlers still run; beyond it the connection stops reading, so that joining and leaving in a loop
 /// cannot pile them up.
@@ -31,14 +26,15 @@ pub(crate) struct Slots {
     departing: usize,
     /// Of events that wait.
     bytes: usize,
+    /// Instead of sockets, if the session is one of plain Engine.IO.
+    plain: Option<Box<Plain>>,
 }
 
 struct Slot {
     socket: Socket,
     /// The membership's number while the client is in the namespace.
     member: Option<usize>,
-    waiting: VecDeque<Work>,
-    running: Option<BoxFuture>,
+    line: Line<Work>,
 }
 
 enum Work {
@@ -56,21 +52,39 @@ pub(crate) struct Event {
 }
 
 impl Slots {
+    /// Those of a session of plain Engine.IO: one line, and no namespaces.
+    pub(crate) fn plain(plain: Plain) -> Self {
+        Self {
+            plain: Some(Box::new(plain)),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain.is_some()
+    }
+
+    /// A message of a session of plain Engine.IO.
+    pub(crate) fn message(&mut self, message: Message) {
+        if let Some(plain) = &mut self.plain {
+            self.bytes += message.len();
+            plain.message(message);
+        }
+    }
+
     pub(crate) fn join(&mut self, member: usize, socket: Socket) {
         self.slots.reserve_exact(1);
-        let waiting = VecDeque::from([Work::Connected]);
         self.slots.push(Slot {
             socket,
             member: Some(member),
-            waiting,
-            running: None,
+            line: Line::of(Work::Connected),
         });
     }
 
     pub(crate) fn event(&mut self, member: usize, event: Event) {
         let bytes = event.bytes;
         if let Some(slot) = self.find(member) {
-            slot.waiting.push_back(Work::Event(event));
+            slot.line.push(Work::Event(event));
             self.bytes += bytes;
         }
     }
@@ -86,7 +100,7 @@ impl Slots {
         if let Some(slot) = self.find(member) {
             slot.member = None;
             slot.socket.detach(reason);
-            slot.waiting.push_back(Work::Disconnected(reason));
+            slot.line.push(Work::Disconnected(reason));
             self.departing += 1;
         }
     }
@@ -102,24 +116,28 @@ impl Slots {
         for member in members {
             self.leave(member, reason);
         }
+        if let Some(plain) = &mut self.plain {
+            plain.close(reason);
+        }
     }
 
     /// Whether the connection must stop reading until handlers have caught up.
     pub(crate) fn is_full(&self) -> bool {
         self.departing >= MAX_DEPARTING
             || self.bytes >= MAX_WAITING_BYTES
-            || self
-                .slots
-                .iter()
-                .any(|slot| slot.waiting.len() >= MAX_WAITING)
+            || self.slots.iter().any(|slot| slot.line.is_full())
+            || self.plain.as_ref().is_some_and(|plain| plain.is_full())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.slots.is_empty() && self.plain.as_ref().is_none_or(|plain| plain.is_done())
     }
 
     /// Runs handlers as far as they go without waiting.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, counters: &Counters) {
+        if let Some(plain) = &mut self.plain {
+            self.bytes -= plain.poll(cx, counters);
+        }
         let mut index = 0;
         while index < self.slots.len() {
             let slot = &mut self.slots[index];
@@ -142,68 +160,44 @@ impl Slots {
 
 impl Slot {
     fn is_done(&self) -> bool {
-        self.member.is_none() && self.running.is_none() && self.waiting.is_empty()
+        self.member.is_none() && self.line.is_empty()
     }
 
     /// Runs the handlers; the bytes of the events that no longer wait.
     fn poll(&mut self, cx: &mut Context<'_>, counters: &Counters) -> usize {
         let mut bytes = 0;
-        loop {
-            if let Some(future) = &mut self.running {
-                // The handler is dropped after a panic, so nobody sees what it left half done but its own captures.
-                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                    Ok(Poll::Pending) => return bytes,
-                    Ok(Poll::Ready(())) => {}
-                    Err(_) => {
-                        counters.refuse(Refusal::Panic);
-                        tracing::error!(
-                            socket = self.socket.id(),
-                            "a handler panicked; its event is lost, the socket stays"
-                        );
-                    }
-                }
-                self.running = None;
-            }
-            let Some(work) = self.waiting.pop_front() else {
-                if self.waiting.capacity() > 4 {
-                    self.waiting = VecDeque::new();
-                }
-                return bytes;
-            };
+        let socket = &self.socket;
+        self.line.poll(cx, counters, socket.id(), |work| {
             if let Work::Event(event) = &work {
                 bytes += event.bytes;
             }
-            self.running = self.start(work, counters);
-        }
+            start(socket, work, counters)
+        });
+        bytes
     }
+}
 
-    fn start(&self, work: Work, counters: &Counters) -> Option<BoxFuture> {
-        let handlers = &self.socket.space().handlers;
-        let started = catch_unwind(AssertUnwindSafe(|| match work {
-            Work::Connected => handlers
-                .connect
-                .as_ref()
-                .map(|h| h.call(Call::plain(&self.socket))),
-            Work::Event(Event { args, id, .. }) => handlers
-                .event(&args)
-                .map(|h| h.call(Call::event(&self.socket, args, id))),
-            Work::Disconnected(reason) => handlers
-                .disconnect
-                .as_ref()
-                .map(|h| h.call(Call::disconnect(&self.socket, reason))),
-        }));
-        match started {
-            Ok(Some(Ok(future))) => Some(future),
-            Ok(Some(Err(error))) => {
-                counters.refuse(Refusal::Arguments);
-                tracing::debug!(socket = self.socket.id(), %error, "an event does not fit its handler");
-                None
-            }
-            Ok(None) => None,
-            Err(_) => {
-                counters.refuse(Refusal::Panic);
-                None
-            }
+fn start(socket: &Socket, work: Work, counters: &Counters) -> Option<BoxFuture> {
+    let handlers = &socket.space().handlers;
+    let started = match work {
+        Work::Connected => handlers
+            .connect
+            .as_ref()
+            .map(|h| h.call(Call::plain(socket))),
+        Work::Event(Event { args, id, .. }) => handlers
+            .event(&args)
+            .map(|h| h.call(Call::event(socket, args, id))),
+        Work::Disconnected(reason) => handlers
+            .disconnect
+            .as_ref()
+            .map(|h| h.call(Call::disconnect(socket, reason))),
+    };
+    match started? {
+        Ok(future) => Some(future),
+        Err(error) => {
+            counters.refuse(Refusal::Arguments);
+            tracing::debug!(socket = socket.id(), %error, "an event does not fit its handler");
+            None
         }
     }
 }

@@ -11,15 +11,15 @@ use unisono_test::{Conversation, free_port};
 
 use crate::raw::{PATIENCE, request};
 
-struct Example {
-    port: u16,
+pub(crate) struct Example {
+    pub(crate) port: u16,
     /// Killed with this.
     _child: Child,
 }
 
 impl Example {
     /// Starts it and waits for the line that says it listens.
-    async fn start(name: &str) -> Self {
+    pub(crate) async fn start(name: &str) -> Self {
         let port = free_port();
         let mut child = Command::new(path_of(name))
             .env("PORT", port.to_string())

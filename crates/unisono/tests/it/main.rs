@@ -5,9 +5,11 @@
     reason = "in a test, a panic is how a failure is told"
 )]
 
+mod conformance;
 mod drain;
 mod dynamic;
 mod eio3;
+mod engine;
 mod events;
 mod examples;
 mod hooks;

@@ -42,21 +42,6 @@ async fn a_session_is_joined_used_and_left() {
 }
 
 #[tokio::test]
-async fn a_close_answers_the_waiting_poll() {
-    let server = TestServer::start().await;
-    let sid = open(server.port).await;
-    let (answer, closed) = tokio::join!(poll(server.port, &sid), async {
-        await_until("the poll to wait", PATIENCE, || {
-            server.io.stats().connections_polling == 1
-        })
-        .await;
-        post(server.port, &sid, "1").await
-    });
-    assert_eq!(closed.body, "ok");
-    assert!(matches!(&*answer.body, "1" | "6"), "{answer:?}");
-}
-
-#[tokio::test]
 async fn a_second_poll_ends_the_session() {
     let server = TestServer::start().await;
     let sid = open(server.port).await;

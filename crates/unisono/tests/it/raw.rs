@@ -163,26 +163,31 @@ impl RawSocket {
             .unwrap_or_else(|answer| panic!("refused: {answer:?}"))
     }
 
+    /// Opens a WebSocket of a server under another path; `target` is the path and the query.
+    pub(crate) async fn connect_to(port: u16, target: &str) -> Result<Self, Answer> {
+        Self::handshake(port, target, "", &[]).await
+    }
+
     /// Opens a WebSocket and sends `frames` with the request, before the answer.
     pub(crate) async fn eager(port: u16, query: &str, frames: &[u8]) -> Self {
-        Self::handshake(port, query, "", frames)
+        Self::handshake(port, &format!("/socket.io/?{query}"), "", frames)
             .await
             .unwrap_or_else(|answer| panic!("refused: {answer:?}"))
     }
 
     pub(crate) async fn try_connect(port: u16, query: &str, headers: &str) -> Result<Self, Answer> {
-        Self::handshake(port, query, headers, &[]).await
+        Self::handshake(port, &format!("/socket.io/?{query}"), headers, &[]).await
     }
 
     async fn handshake(
         port: u16,
-        query: &str,
+        target: &str,
         headers: &str,
         frames: &[u8],
     ) -> Result<Self, Answer> {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let head = format!(
-            "GET /socket.io/?{query} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         let request = [head.as_bytes(), frames].concat();
