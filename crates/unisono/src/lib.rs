@@ -27,6 +27,7 @@
 //! ```
 
 mod ack;
+mod acks;
 mod broadcast;
 mod bucket;
 mod builder;
@@ -36,6 +37,7 @@ mod data;
 mod drain;
 mod dynamic;
 mod error;
+mod event;
 mod extract;
 mod handler;
 mod http;
@@ -44,6 +46,7 @@ mod io;
 mod limits;
 mod middleware;
 mod namespace;
+mod operations;
 mod outgoing;
 mod port;
 mod prepared;
@@ -58,11 +61,13 @@ mod stats;
 mod turnstile;
 
 pub use self::ack::{Ack, AckError};
+pub use self::acks::BroadcastAcks;
 pub use self::broadcast::Broadcast;
 pub use self::builder::Builder;
 pub use self::conn::Handshake;
 pub use self::cors::Cors;
 pub use self::error::{ConnectError, EmitError};
+pub use self::event::{Event, EventError};
 pub use self::extract::{
     Args, ArgumentError, Auth, Data, DisconnectReason, FromCall, SocketData, State,
 };
@@ -73,6 +78,7 @@ pub use self::http::{
 };
 pub use self::io::{Io, IoBuilder, SocketIo};
 pub use self::namespace::Namespace;
+pub use self::operations::RemoteSocket;
 pub use self::prepared::{Expectation, Prepared, REVISION_KEY};
 pub use self::rooms::{MAX_ROOM_NAME, RoomError};
 pub use self::serve::serve;

@@ -47,6 +47,12 @@ impl std::fmt::Debug for Socket {
     }
 }
 
+impl SocketInner {
+    pub(crate) fn sid(&self) -> Sid {
+        self.id
+    }
+}
+
 impl Socket {
     /// A client that wants to join a namespace and is not in yet.
     pub(crate) fn new(space: Arc<SpaceInner>, conn: Arc<Conn>, auth: Value) -> Self {
@@ -116,8 +122,8 @@ impl Socket {
         &self.0.conn
     }
 
-    pub(crate) fn resolve_ack(&self, id: u64, args: Vec<Value>) {
-        self.0.acks.resolve(id, args);
+    pub(crate) fn resolve_ack(&self, id: u64, args: Vec<Value>, bytes: usize) {
+        self.0.acks.resolve(id, args, bytes);
     }
 
     /// The Socket.IO id: 20 characters, not the session's secret. Every socket is in the room of this name.

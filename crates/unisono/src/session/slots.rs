@@ -11,6 +11,8 @@ use unisono_proto::Value;
 use unisono_proto::connection::CloseReason;
 use unisono_proto::engine::Sid;
 
+use crate::event;
+use crate::extract::ArgumentError;
 use crate::handler::{BoxFuture, Call};
 use crate::socket::Socket;
 use crate::stats::{Counters, Refusal};
@@ -75,9 +77,9 @@ impl Slots {
         }
     }
 
-    pub(crate) fn ack(&mut self, member: usize, id: u64, args: Vec<Value>) {
+    pub(crate) fn ack(&mut self, member: usize, id: u64, args: Vec<Value>, bytes: usize) {
         if let Some(slot) = self.find(member) {
-            slot.socket.resolve_ack(id, args);
+            slot.socket.resolve_ack(id, args, bytes);
         }
     }
 
@@ -179,31 +181,30 @@ impl Slot {
 
     fn start(&self, work: Work, counters: &Counters) -> Option<BoxFuture> {
         let handlers = &self.socket.space().handlers;
+        let fits = |started: Option<Result<BoxFuture, ArgumentError>>| match started? {
+            Ok(future) => Some(future),
+            Err(error) => handlers.does_not_fit(&self.socket, &error),
+        };
         let started = catch_unwind(AssertUnwindSafe(|| match work {
-            Work::Connected => handlers
-                .connect
-                .as_ref()
-                .map(|h| h.call(Call::plain(&self.socket))),
-            Work::Event(Event { args, id, .. }) => handlers
-                .event(&args)
-                .map(|h| h.call(Call::event(&self.socket, args, id))),
-            Work::Disconnected(reason) => handlers
-                .disconnect
-                .as_ref()
-                .map(|h| h.call(Call::disconnect(&self.socket, reason))),
+            Work::Connected => fits(
+                handlers
+                    .connect
+                    .as_ref()
+                    .map(|h| h.call(Call::plain(&self.socket))),
+            ),
+            Work::Event(Event { args, id, .. }) => {
+                handlers.handle(&self.socket, event::Event { args }, id)
+            }
+            Work::Disconnected(reason) => fits(
+                handlers
+                    .disconnect
+                    .as_ref()
+                    .map(|h| h.call(Call::disconnect(&self.socket, reason))),
+            ),
         }));
-        match started {
-            Ok(Some(Ok(future))) => Some(future),
-            Ok(Some(Err(error))) => {
-                counters.refuse(Refusal::Arguments);
-                tracing::debug!(socket = self.socket.id(), %error, "an event does not fit its handler");
-                None
-            }
-            Ok(None) => None,
-            Err(_) => {
-                counters.refuse(Refusal::Panic);
-                None
-            }
-        }
+        started.unwrap_or_else(|_| {
+            counters.refuse(Refusal::Panic);
+            None
+        })
     }
 }

@@ -5,6 +5,7 @@
     reason = "in a test, a panic is how a failure is told"
 )]
 
+mod acks;
 mod drain;
 mod dynamic;
 mod events;
@@ -15,6 +16,7 @@ mod limits;
 mod middleware;
 mod mixed;
 mod ordered;
+mod packet_middleware;
 mod polling;
 mod raw;
 mod rooms;
