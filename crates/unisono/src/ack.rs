@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use unisono_proto::Value;
 use unisono_proto::value::to_args;
 
+use crate::acks::Share;
 use crate::error::EmitError;
 use crate::socket::Socket;
 
@@ -81,8 +82,16 @@ enum State {
 
 #[derive(Debug, Default)]
 struct Pending {
-    next: u64,
-    waiting: HashMap<u64, oneshot::Sender<Vec<Value>>>,
+    waiting: HashMap<u64, Asker>,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    /// One event to one socket.
+    One(oneshot::Sender<Vec<Value>>),
+    /// A broadcast.
+    Many(Share),
 }
 
 impl PendingAcks {
@@ -90,7 +99,8 @@ impl PendingAcks {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn expect(&self) -> Result<(u64, oneshot::Receiver<Vec<Value>>), AckError> {
+    /// From now on an answer under this id is for the asker.
+    pub(crate) fn expect(&self, id: u64, asker: Asker) -> Result<(), AckError> {
         let mut state = self.lock();
         if matches!(*state, State::Unused) {
             *state = State::Used(Box::default());
@@ -101,26 +111,30 @@ impl PendingAcks {
         if pending.waiting.len() >= MAX_PENDING {
             return Err(AckError::TooMany);
         }
-        let id = pending.next;
-        pending.next += 1;
-        let (sender, receiver) = oneshot::channel();
-        pending.waiting.insert(id, sender);
-        Ok((id, receiver))
+        pending.waiting.insert(id, asker);
+        Ok(())
     }
 
     /// Takes the answer's place out, if somebody still waits for it.
-    fn take(&self, id: u64) -> Option<oneshot::Sender<Vec<Value>>> {
+    fn take(&self, id: u64) -> Option<Asker> {
         match &mut *self.lock() {
             State::Used(pending) => pending.waiting.remove(&id),
             State::Unused | State::Closed => None,
         }
     }
 
-    /// Answers nobody asked for, or asked for too long ago, are ignored.
-    pub(crate) fn resolve(&self, id: u64, args: Vec<Value>) {
-        if let Some(sender) = self.take(id) {
+    /// Nobody waits any more.
+    pub(crate) fn forget(&self, id: u64) {
+        self.take(id);
+    }
+
+    /// Answers nobody asked for, or asked for too long ago, are ignored. `bytes` is the answer's size on the wire.
+    pub(crate) fn resolve(&self, id: u64, args: Vec<Value>, bytes: usize) {
+        match self.take(id) {
             // The asker may have gone in between.
-            let _ = sender.send(args);
+            Some(Asker::One(sender)) => drop(sender.send(args)),
+            Some(Asker::Many(share)) => share.answer(args, bytes),
+            None => {}
         }
     }
 
@@ -139,7 +153,9 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     pub(crate) fn new(socket: &Socket) -> Result<Self, AckError> {
-        let (id, receiver) = socket.0.acks.expect()?;
+        let id = socket.space().next_ack();
+        let (sender, receiver) = oneshot::channel();
+        socket.0.acks.expect(id, Asker::One(sender))?;
         let socket = socket.clone();
         socket.conn().counters.acks_pending.fetch_add(1, Relaxed);
         Ok(Self {
@@ -165,6 +181,6 @@ impl Drop for Waiting {
             .counters
             .acks_pending
             .fetch_sub(1, Relaxed);
-        self.socket.0.acks.take(self.id);
+        self.socket.0.acks.forget(self.id);
     }
 }

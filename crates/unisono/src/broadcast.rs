@@ -1,8 +1,12 @@
 //! An event for many.
 
+use std::future::Future;
+use std::time::Duration;
+
 use serde::Serialize;
 use unisono_cluster::{Broadcast as Message, Flags};
 
+use crate::acks::{Asked, BroadcastAcks};
 use crate::error::EmitError;
 use crate::socket::event_args;
 use crate::space::Space;
@@ -14,9 +18,9 @@ use crate::space::Space;
 #[derive(Clone)]
 #[must_use = "a broadcast does nothing until it is emitted"]
 pub struct Broadcast {
-    space: Space,
-    rooms: Vec<String>,
-    except: Vec<String>,
+    pub(crate) space: Space,
+    pub(crate) rooms: Vec<String>,
+    pub(crate) except: Vec<String>,
     flags: Flags,
     ordered: bool,
 }
@@ -79,18 +83,64 @@ impl Broadcast {
     /// # Errors
     /// The event cannot be encoded; nobody gets it. A bus that is away is no error: members of this node get the event.
     pub fn emit<T: Serialize + ?Sized>(self, event: &str, data: &T) -> Result<(), EmitError> {
-        let args = event_args(event, data)?;
-        let message = Message {
-            args,
+        let (space, ordered) = (self.space.clone(), self.ordered);
+        let message = self.message(event, data)?;
+        if ordered {
+            space.0.emit_ordered(message)
+        } else {
+            space.0.emit(message)
+        }
+    }
+
+    /// Emits and waits for the answers of all who get the event, on this node, as long as `timeout`. Who does not answer is no error.
+    /// Nothing is remembered after that, and of a client that has left nothing at once.
+    ///
+    /// ```
+    /// # async fn count(space: unisono::Space) -> Result<(), unisono::EmitError> {
+    /// let second = std::time::Duration::from_secs(1);
+    /// let acks = space.to("lobby").local().emit_with_ack("ready?", &(), second).await?;
+    /// println!("{} are ready, {} did not say", acks.answers.len(), acks.missing.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The event cannot be encoded, is [ordered](Self::ordered), or other nodes would have to be asked ([`EmitError::OtherNodes`]); nobody
+    /// gets it.
+    pub fn emit_with_ack<T: Serialize + ?Sized>(
+        self,
+        event: &str,
+        data: &T,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<BroadcastAcks, EmitError>> + Send + use<T> {
+        let asked = self.ask(event, data);
+        async move { Ok(asked?.answers(timeout).await) }
+    }
+
+    fn ask<T: Serialize + ?Sized>(self, event: &str, data: &T) -> Result<Asked, EmitError> {
+        self.must_be_here()?;
+        if self.ordered {
+            return Err(EmitError::OrderedAck);
+        }
+        let space = self.space.clone();
+        space.0.ask(&self.message(event, data)?)
+    }
+
+    /// Nobody is meant who may be on another node.
+    pub(crate) fn must_be_here(&self) -> Result<(), EmitError> {
+        if self.space.0.port.is_some() && !self.flags.local {
+            return Err(EmitError::OtherNodes);
+        }
+        Ok(())
+    }
+
+    fn message<T: Serialize + ?Sized>(self, event: &str, data: &T) -> Result<Message, EmitError> {
+        Ok(Message {
+            args: event_args(event, data)?,
             rooms: self.rooms,
             except: self.except,
             flags: self.flags,
             extension: None,
-        };
-        if self.ordered {
-            self.space.0.emit_ordered(message)
-        } else {
-            self.space.0.emit(message)
-        }
+        })
     }
 }

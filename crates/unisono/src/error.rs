@@ -4,6 +4,8 @@ use unisono_proto::Value;
 use unisono_proto::socket::EncodeError;
 use unisono_proto::value::ValueError;
 
+use crate::rooms::RoomError;
+
 /// An event that could not be emitted. Nobody got it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -22,6 +24,15 @@ pub enum EmitError {
         "the client is not in the namespace yet; emit from `on_connect`, not from a middleware"
     )]
     NotJoined,
+    /// Other nodes would have to be asked, and cannot be.
+    #[error("this cannot be asked of other nodes; add `.local()` to ask this one alone")]
+    OtherNodes,
+    /// A broadcast cannot be ordered and wait for answers.
+    #[error("a broadcast that waits for answers cannot be ordered")]
+    OrderedAck,
+    /// At least one of the sockets is not put into the rooms; the others are.
+    #[error("not all sockets have joined: {0}")]
+    Room(#[from] RoomError),
     /// The message cannot be written for the other nodes.
     #[error("the event cannot be encoded for the other nodes: {0}")]
     Cluster(String),

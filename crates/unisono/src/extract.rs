@@ -35,6 +35,9 @@ pub enum ArgumentError {
     /// An argument that only a disconnect handler can have.
     #[error("only a disconnect handler may take a DisconnectReason")]
     NoReason,
+    /// An argument that only an error handler can have.
+    #[error("only an error handler may take an EventError")]
+    NoError,
 }
 
 impl From<Infallible> for ArgumentError {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use unisono_proto::Value;
 use unisono_proto::connection::CloseReason;
 
+use crate::event::EventError;
 use crate::extract::{ArgumentError, FromCall};
 use crate::socket::Socket;
 
@@ -18,6 +19,7 @@ pub struct Call<'a> {
     pub(crate) args: Vec<Value>,
     pub(crate) ack: Option<u64>,
     pub(crate) reason: Option<CloseReason>,
+    pub(crate) error: Option<EventError>,
 }
 
 impl<'a> Call<'a> {
@@ -27,24 +29,29 @@ impl<'a> Call<'a> {
             args: Vec::new(),
             ack: None,
             reason: None,
+            error: None,
         }
     }
 
     pub(crate) fn event(socket: &'a Socket, args: Vec<Value>, ack: Option<u64>) -> Self {
         Self {
-            socket,
             args,
             ack,
-            reason: None,
+            ..Self::plain(socket)
         }
     }
 
     pub(crate) fn disconnect(socket: &'a Socket, reason: CloseReason) -> Self {
         Self {
-            socket,
-            args: Vec::new(),
-            ack: None,
             reason: Some(reason),
+            ..Self::plain(socket)
+        }
+    }
+
+    pub(crate) fn error(socket: &'a Socket, error: EventError) -> Self {
+        Self {
+            error: Some(error),
+            ..Self::plain(socket)
         }
     }
 
@@ -72,7 +79,7 @@ impl<'a> Call<'a> {
 /// [`FromCall<S>`](FromCall); `S` is the namespace's state, `O` what the function returns.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used here in a namespace with this state",
-    note = "it must be an `async fn` that returns `{O}`; its arguments are `Socket`, `Space`, `Data<T>`, `Args`, `Ack`, `Auth<T>`, `SocketData<T>`, `State<S>` or `DisconnectReason`"
+    note = "it must be an `async fn` that returns `{O}`; its arguments are `Socket`, `Space`, `Data<T>`, `Args`, `Event`, `Ack`, `Auth<T>`, `SocketData<T>`, `State<S>` or `DisconnectReason`"
 )]
 pub trait Handler<T, S, O = ()>: Clone + Send + Sync + 'static {
     /// Takes the arguments out of the call and starts.

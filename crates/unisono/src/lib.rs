@@ -27,6 +27,7 @@
 //! ```
 
 mod ack;
+mod acks;
 mod broadcast;
 mod bucket;
 mod builder;
@@ -38,6 +39,7 @@ mod drain;
 mod dynamic;
 pub mod engine;
 mod error;
+mod event;
 mod extract;
 mod handler;
 mod http;
@@ -46,6 +48,7 @@ mod io;
 mod limits;
 mod middleware;
 mod namespace;
+mod operations;
 mod outgoing;
 mod port;
 mod prepared;
@@ -61,11 +64,13 @@ mod stats;
 mod turnstile;
 
 pub use self::ack::{Ack, AckError};
+pub use self::acks::BroadcastAcks;
 pub use self::broadcast::Broadcast;
 pub use self::builder::Builder;
 pub use self::conn::Handshake;
 pub use self::cors::Cors;
 pub use self::error::{ConnectError, EmitError};
+pub use self::event::{Event, EventError};
 pub use self::extract::{
     Args, ArgumentError, Auth, Data, DisconnectReason, FromCall, SocketData, State,
 };
@@ -76,6 +81,7 @@ pub use self::http::{
 };
 pub use self::io::{Io, IoBuilder, SocketIo};
 pub use self::namespace::Namespace;
+pub use self::operations::RemoteSocket;
 pub use self::prepared::{Expectation, Prepared, REVISION_KEY};
 pub use self::rooms::{MAX_ROOM_NAME, RoomError};
 pub use self::serve::serve;

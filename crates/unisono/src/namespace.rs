@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use unisono_proto::Value;
+use unisono_proto::socket::RESERVED_EVENTS;
 
 use crate::conn::Handshake;
 use crate::error::ConnectError;
+use crate::event::{Event, EventError};
 use crate::handler::{Erased, Handler, erase};
 use crate::slow::SlowReaders;
+use crate::socket::Socket;
 use crate::space::{Decision, Note};
 
 /// A namespace and what happens in it. Handlers are registered here, once, not on each socket: a socket costs its rooms, its ids
@@ -27,6 +30,8 @@ pub(crate) enum Name {
     Matching(Matcher),
 }
 
+pub(crate) type Observer = Box<dyn Fn(&Socket, &Event) + Send + Sync>;
+
 pub(crate) type Matcher = Box<dyn Fn(&str, &Handshake, &Value) -> bool + Send + Sync>;
 
 pub(crate) type NoteHandler = Box<dyn Fn(&Note) -> Decision + Send + Sync>;
@@ -37,17 +42,20 @@ pub(crate) struct Handlers {
     pub(crate) disconnect: Option<Box<dyn Erased>>,
     pub(crate) middleware: Vec<Box<dyn Erased<Result<(), ConnectError>>>>,
     events: HashMap<String, Box<dyn Erased>>,
-    any: Option<Box<dyn Erased>>,
+    fallback: Option<Box<dyn Erased>>,
+    pub(crate) packet_middleware: Vec<Box<dyn Erased<Result<Event, EventError>>>>,
+    pub(crate) observer: Option<Observer>,
+    pub(crate) error: Option<Box<dyn Erased>>,
     pub(crate) slow_readers: SlowReaders,
     pub(crate) on_note: Option<NoteHandler>,
 }
 
 impl Handlers {
-    /// The handler for an event. Unknown and numeric names are nobody's, unless there is a catch-all.
+    /// The handler for an event. Unknown and numeric names are nobody's, unless there is a fallback.
     pub(crate) fn event(&self, args: &[Value]) -> Option<&dyn Erased> {
         let name = args.first().and_then(Value::as_str);
         name.and_then(|name| self.events.get(name))
-            .or(self.any.as_ref())
+            .or(self.fallback.as_ref())
             .map(AsRef::as_ref)
     }
 }
@@ -168,8 +176,15 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     }
 
     /// Runs for every event of this name. A later handler for the same name replaces the earlier one.
+    ///
+    /// # Panics
+    /// The name is one that Socket.IO keeps for itself, such as `disconnect`: clients cannot send it, so the handler would never run.
     #[must_use]
     pub fn on<T: 'static>(mut self, event: &str, handler: impl Handler<T, S>) -> Self {
+        assert!(
+            !RESERVED_EVENTS.contains(&event),
+            "`{event}` is reserved by Socket.IO; there are on_connect and on_disconnect"
+        );
         self.handlers
             .events
             .insert(event.to_owned(), erase(handler, self.state.clone()));
@@ -178,8 +193,56 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
 
     /// Runs for every event that has no handler of its own.
     #[must_use]
-    pub fn on_any<T: 'static>(mut self, handler: impl Handler<T, S>) -> Self {
-        self.handlers.any = Some(erase(handler, self.state.clone()));
+    pub fn on_fallback<T: 'static>(mut self, handler: impl Handler<T, S>) -> Self {
+        self.handlers.fallback = Some(erase(handler, self.state.clone()));
+        self
+    }
+
+    /// Sees every event when its turn comes, before middleware and handler: for logs and counts. Must not wait.
+    #[must_use]
+    pub fn on_any(mut self, observer: impl Fn(&Socket, &Event) + Send + Sync + 'static) -> Self {
+        self.handlers.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Runs for every event before its handler, in the socket's order: an async function with the usual arguments that takes the
+    /// [`Event`] and gives it back, changed or not. Several run in the order of their registration. An error drops the event: it is
+    /// counted and told to [`on_error`](Self::on_error); the client hears nothing unless the middleware takes an
+    /// [`Ack`](crate::Ack) and answers.
+    ///
+    /// ```
+    /// use unisono::{Event, EventError, Namespace, Socket};
+    ///
+    /// async fn admins_only(socket: Socket, event: Event) -> Result<Event, EventError> {
+    ///     match event.name() {
+    ///         Some("delete") if !socket.is_in("admins") => Err(EventError::new("not an admin")),
+    ///         _ => Ok(event),
+    ///     }
+    /// }
+    ///
+    /// async fn complain(socket: Socket, error: EventError) {
+    ///     println!("{}: {error}", socket.id());
+    /// }
+    ///
+    /// # drop(
+    /// Namespace::new("/").packet_middleware(admins_only).on_error(complain)
+    /// # );
+    /// ```
+    #[must_use]
+    pub fn packet_middleware<T: 'static>(
+        mut self,
+        middleware: impl Handler<T, S, Result<Event, EventError>>,
+    ) -> Self {
+        let middleware = erase(middleware, self.state.clone());
+        self.handlers.packet_middleware.push(middleware);
+        self
+    }
+
+    /// Runs when an event does not reach its handler: a packet middleware dropped it, or its arguments do not fit. Takes the
+    /// [`EventError`].
+    #[must_use]
+    pub fn on_error<T: 'static>(mut self, handler: impl Handler<T, S>) -> Self {
+        self.handlers.error = Some(erase(handler, self.state.clone()));
         self
     }
 

@@ -27,7 +27,7 @@ use crate::space::{Space, SpaceInner};
 pub struct Socket(pub(crate) Arc<SocketInner>);
 
 pub(crate) struct SocketInner {
-    id: SocketId,
+    pub(crate) id: SocketId,
     space: Arc<SpaceInner>,
     conn: Arc<Conn>,
     /// Where the rooms keep it; empty before it is in the namespace.
@@ -40,7 +40,8 @@ pub(crate) struct SocketInner {
 }
 
 /// The Socket.IO id.
-enum SocketId {
+#[derive(Clone, Debug)]
+pub(crate) enum SocketId {
     /// 20 characters: random, or in the main namespace of an Engine.IO 3 client the session's own.
     Sid(Sid),
     /// `<namespace>#<session id>`, as clients of Engine.IO 3 make it up themselves.
@@ -61,7 +62,7 @@ impl SocketId {
         }
     }
 
-    fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Sid(sid) => sid.as_str(),
             Self::Scoped(id) => id,
@@ -155,8 +156,8 @@ impl Socket {
         &self.0.conn
     }
 
-    pub(crate) fn resolve_ack(&self, id: u64, args: Vec<Value>) {
-        self.0.acks.resolve(id, args);
+    pub(crate) fn resolve_ack(&self, id: u64, args: Vec<Value>, bytes: usize) {
+        self.0.acks.resolve(id, args, bytes);
     }
 
     /// The Socket.IO id. Every socket is in the room of this name. 20 characters, not the session's secret; but of an Engine.IO 3 client

@@ -1,7 +1,7 @@
 //! A namespace at work on this node: who is in it, and the one line through which everything from other nodes is delivered.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -37,6 +37,8 @@ pub(crate) struct SpaceInner {
     line: Turnstile<Delivery>,
     /// Rooms that one member may be in.
     pub(crate) max_rooms: usize,
+    /// The id of the next event that wants answers.
+    pub(crate) next_ack_id: AtomicU64,
     /// Its place among the namespaces that come and go, if it is one of those.
     lease: Option<Lease>,
 }
@@ -103,6 +105,7 @@ impl Founder {
             port,
             line: Turnstile::default(),
             max_rooms: self.max_rooms,
+            next_ack_id: AtomicU64::new(0),
             lease,
         }
     }

@@ -45,6 +45,8 @@ pub enum Refusal {
     DynamicNamespaces,
     /// A join beyond the rooms that one socket may be in, or a name that is too long.
     Rooms,
+    /// An event that a packet middleware dropped.
+    Event,
     /// An event whose arguments do not fit the handler.
     Arguments,
     /// A handler that panicked.
@@ -67,7 +69,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::UnknownTransport,
         Self::UnknownSid,
         Self::BadMethod,
@@ -87,6 +89,7 @@ impl Refusal {
         Self::SlowReader,
         Self::DynamicNamespaces,
         Self::Rooms,
+        Self::Event,
         Self::Arguments,
         Self::Panic,
         Self::Bus,
@@ -120,6 +123,7 @@ impl Refusal {
             Self::SlowReader => "slow_reader",
             Self::DynamicNamespaces => "dynamic_namespaces",
             Self::Rooms => "rooms",
+            Self::Event => "event",
             Self::Arguments => "arguments",
             Self::Panic => "panic",
             Self::Bus => "bus",

@@ -125,7 +125,7 @@ impl Session {
                 self.server.counters.events_received.fetch_add(1, Relaxed);
                 self.slots.event(member, slots::Event { args, id, bytes });
             }
-            Handled::Ack { member, id, args } => self.slots.ack(member, id, args),
+            Handled::Ack { member, id, args } => self.slots.ack(member, id, args, bytes),
             Handled::Leave { member } => self
                 .slots
                 .leave(member, CloseReason::ClientNamespaceDisconnect),

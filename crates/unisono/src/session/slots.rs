@@ -12,9 +12,11 @@ use unisono_proto::connection::CloseReason;
 use super::line::{Line, MAX_WAITING_BYTES};
 use super::plain::Plain;
 use crate::engine::Message;
+use crate::event;
+use crate::extract::ArgumentError;
 use crate::handler::{BoxFuture, Call};
 use crate::socket::{Socket, SocketInner};
-use crate::stats::{Counters, Refusal};
+use crate::stats::Counters;
 
 /// Sockets whose disconnect handlers still run; beyond it the connection stops reading, so that joining and leaving in a loop
 /// cannot pile them up.
@@ -89,9 +91,9 @@ impl Slots {
         }
     }
 
-    pub(crate) fn ack(&mut self, member: usize, id: u64, args: Vec<Value>) {
+    pub(crate) fn ack(&mut self, member: usize, id: u64, args: Vec<Value>, bytes: usize) {
         if let Some(slot) = self.find(member) {
-            slot.socket.resolve_ack(id, args);
+            slot.socket.resolve_ack(id, args, bytes);
         }
     }
 
@@ -171,33 +173,31 @@ impl Slot {
             if let Work::Event(event) = &work {
                 bytes += event.bytes;
             }
-            start(socket, work, counters)
+            start(socket, work)
         });
         bytes
     }
 }
 
-fn start(socket: &Socket, work: Work, counters: &Counters) -> Option<BoxFuture> {
+fn start(socket: &Socket, work: Work) -> Option<BoxFuture> {
     let handlers = &socket.space().handlers;
-    let started = match work {
-        Work::Connected => handlers
-            .connect
-            .as_ref()
-            .map(|h| h.call(Call::plain(socket))),
-        Work::Event(Event { args, id, .. }) => handlers
-            .event(&args)
-            .map(|h| h.call(Call::event(socket, args, id))),
-        Work::Disconnected(reason) => handlers
-            .disconnect
-            .as_ref()
-            .map(|h| h.call(Call::disconnect(socket, reason))),
-    };
-    match started? {
+    let fits = |started: Option<Result<BoxFuture, ArgumentError>>| match started? {
         Ok(future) => Some(future),
-        Err(error) => {
-            counters.refuse(Refusal::Arguments);
-            tracing::debug!(socket = socket.id(), %error, "an event does not fit its handler");
-            None
-        }
+        Err(error) => handlers.does_not_fit(socket, &error),
+    };
+    match work {
+        Work::Connected => fits(
+            handlers
+                .connect
+                .as_ref()
+                .map(|h| h.call(Call::plain(socket))),
+        ),
+        Work::Event(Event { args, id, .. }) => handlers.handle(socket, event::Event { args }, id),
+        Work::Disconnected(reason) => fits(
+            handlers
+                .disconnect
+                .as_ref()
+                .map(|h| h.call(Call::disconnect(socket, reason))),
+        ),
     }
 }

@@ -274,7 +274,9 @@ async fn reserved_names_are_refused_and_arguments_are_spread() {
 #[tokio::test]
 async fn a_catch_all_gets_what_nobody_handles() {
     let any = async |socket: Socket, Args(args): Args| socket.emit("caught", &args).unwrap();
-    let namespace = Namespace::new("/").on("known", async || {}).on_any(any);
+    let namespace = Namespace::new("/")
+        .on("known", async || {})
+        .on_fallback(any);
     let server = TestServer::of(namespace).await;
     let mut socket = RawSocket::enter(server.port).await;
     socket.send("42[\"known\",1]").await;

@@ -5,6 +5,7 @@
     reason = "in a test, a panic is how a failure is told"
 )]
 
+mod acks;
 mod conformance;
 mod drain;
 mod dynamic;
@@ -20,6 +21,7 @@ mod matrix;
 mod middleware;
 mod mixed;
 mod ordered;
+mod packet_middleware;
 mod polling;
 mod raw;
 mod relay;

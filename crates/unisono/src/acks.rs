@@ -1,0 +1,184 @@
+//! One event for many, and the answers of all.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use unisono_cluster::Broadcast as Message;
+use unisono_proto::Value;
+
+use crate::ack::Asker;
+use crate::error::EmitError;
+use crate::outgoing::{Kind, Outgoing};
+use crate::slow::Spare;
+use crate::socket::SocketId;
+use crate::space::SpaceInner;
+use crate::stats::{Counters, Refusal};
+
+/// Bytes of answers to one broadcast that are kept until all have answered; an answer beyond counts as missing. Answers say little: ten
+/// thousand of 6 KiB each fit, and those who answer with a megabyte do not fill the memory.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Who has answered a broadcast, and who has not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BroadcastAcks {
+    /// Socket ids and what they answered, in the order of arrival.
+    pub answers: Vec<(String, Vec<Value>)>,
+    /// Ids of the sockets that did not answer in time, left before they did, or could not be asked: their queue or the number of
+    /// answers they owe was at its bound.
+    pub missing: Vec<String>,
+}
+
+/// Where the answers are collected.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    /// A std mutex: held to add one answer, never across an await.
+    collected: Mutex<Collected>,
+    done: Notify,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Collected {
+    answers: Vec<(SocketId, Vec<Value>)>,
+    bytes: usize,
+    /// Sockets that may still answer.
+    open: usize,
+}
+
+/// One socket's place among those who are asked.
+#[derive(Debug)]
+pub(crate) struct Share {
+    collector: Arc<Collector>,
+    sid: SocketId,
+}
+
+impl Collector {
+    fn lock(&self) -> MutexGuard<'_, Collected> {
+        self.collected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn share(self: &Arc<Self>, sid: SocketId) -> Share {
+        self.lock().open += 1;
+        self.counters.acks_pending.fetch_add(1, Relaxed);
+        Share {
+            collector: self.clone(),
+            sid,
+        }
+    }
+
+    async fn all_answered(&self) {
+        while self.lock().open > 0 {
+            self.done.notified().await;
+        }
+    }
+}
+
+impl Share {
+    /// The socket has answered with so many bytes.
+    pub(crate) fn answer(self, args: Vec<Value>, bytes: usize) {
+        let mut collected = self.collector.lock();
+        if collected.bytes + bytes > MAX_ANSWER_BYTES {
+            drop(collected);
+            self.collector.counters.refuse(Refusal::TooLarge);
+            return;
+        }
+        collected.bytes += bytes;
+        collected.answers.push((self.sid.clone(), args));
+    }
+}
+
+impl Drop for Share {
+    /// Answered, gone, or no longer waited for.
+    fn drop(&mut self) {
+        let mut collected = self.collector.lock();
+        collected.open -= 1;
+        if collected.open == 0 {
+            self.collector.done.notify_one();
+        }
+        drop(collected);
+        self.collector.counters.acks_pending.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A broadcast that is out. Dropped, however the wait ends, no socket remembers it.
+pub(crate) struct Asked {
+    space: Arc<SpaceInner>,
+    id: u64,
+    sids: Vec<SocketId>,
+    collector: Arc<Collector>,
+}
+
+impl Asked {
+    pub(crate) async fn answers(self, timeout: Duration) -> BroadcastAcks {
+        // Late or not: who has answered by then has.
+        let _ = tokio::time::timeout(timeout, self.collector.all_answered()).await;
+        let answers = std::mem::take(&mut self.collector.lock().answers);
+        let answered: HashSet<&str> = answers.iter().map(|(sid, _)| sid.as_str()).collect();
+        let missing = self.sids.iter().map(SocketId::as_str);
+        let missing = missing.filter(|sid| !answered.contains(sid));
+        BroadcastAcks {
+            missing: missing.map(str::to_owned).collect(),
+            answers: answers
+                .into_iter()
+                .map(|(sid, args)| (sid.as_str().to_owned(), args))
+                .collect(),
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let rooms = self.space.rooms();
+        for sid in &self.sids {
+            // One that has gone remembers nothing.
+            if let Some(resident) = rooms.by_id(sid.as_str()) {
+                resident.socket.acks.forget(self.id);
+            }
+        }
+    }
+}
+
+impl SpaceInner {
+    /// Sends an event to the members here, encoded once under an id that no other event of this namespace has, and waits for answers.
+    pub(crate) fn ask(self: &Arc<Self>, message: &Message) -> Result<Asked, EmitError> {
+        let id = self.next_ack();
+        let kind = match message.flags.volatile {
+            true => Kind::Volatile,
+            false => Kind::Reliable,
+        };
+        let outgoing = Outgoing::event(&self.name, Some(id), &message.args, kind, Spare::No)?;
+        let collector = Arc::new(Collector {
+            collected: Mutex::default(),
+            done: Notify::new(),
+            counters: self.counters.clone(),
+        });
+        let (mut sids, mut sent) = (Vec::new(), 0);
+        self.rooms()
+            .select(&message.rooms, &message.except, |resident| {
+                let acks = &resident.socket.acks;
+                let sid = resident.socket.id.clone();
+                sids.push(sid.clone());
+                let asker = Asker::Many(collector.share(sid));
+                if acks.expect(id, asker).is_err() {
+                    return;
+                }
+                if resident.conn.push(outgoing.clone()) {
+                    sent += 1;
+                } else {
+                    acks.forget(id);
+                }
+            });
+        self.counters.events_sent.fetch_add(sent, Relaxed);
+        Ok(Asked {
+            space: self.clone(),
+            id,
+            sids,
+            collector,
+        })
+    }
+}
