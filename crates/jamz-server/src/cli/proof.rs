@@ -5,14 +5,22 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Interval, interval, timeout};
 use unisono_client::{Client, ConnectError, Event, Events, Options};
 
+use crate::config::names;
 use crate::events::CONTROL_CHANGED;
 
 /// How long one change may take to reach everybody. A pod hears itself within three seconds
 /// even when Redis does not answer; beyond that it is lost.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
+
+/// Up to so many rounds no client emits more than a pod takes at once by default (`EVENT_RATE`).
+const UNPACED_ROUNDS: usize = names::DEFAULT_EVENT_RATE.burst as usize / 4;
+
+/// Beyond, a round takes this long at least, so that no client emits more than half of what a pod takes in the long run.
+const PACE: Duration =
+    Duration::from_millis(2 * 1000 / names::DEFAULT_EVENT_RATE.per_second as u64);
 
 /// The session of a proof on pods that serve others. Always the same, so that it leaves one key
 /// in the store and not one for each run.
@@ -97,10 +105,13 @@ impl Proof {
     /// take control at once.
     pub(super) async fn run(mut self, rounds: usize) -> Result<Report, ProofError> {
         let mut takes = Vec::with_capacity(rounds);
+        let mut pace = (rounds > UNPACED_ROUNDS).then(|| interval(PACE));
         for round in 0..rounds {
+            tick(&mut pace).await;
             takes.push(self.take(round).await?);
         }
         for round in 0..rounds {
+            tick(&mut pace).await;
             self.race(round).await?;
         }
         let races = rounds * self.watchers.len();
@@ -189,6 +200,12 @@ impl Proof {
             .iter()
             .map(|watcher| watcher.client.clone())
             .collect()
+    }
+}
+
+async fn tick(pace: &mut Option<Interval>) {
+    if let Some(pace) = pace {
+        pace.tick().await;
     }
 }
 

@@ -176,3 +176,27 @@ fn what_is_wrong_is_named_with_the_way_out() {
         &["PORT", "JWT_SECRET", "REDIS_DB"],
     );
 }
+
+#[test]
+fn the_documents_tell_the_defaults_of_the_limits() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for document in ["README.md", "docs/operations.md"] {
+        let text = std::fs::read_to_string(folder.join("../..").join(document)).unwrap();
+        for (name, default) in [
+            (
+                names::HANDSHAKE_RATE,
+                names::DEFAULT_HANDSHAKE_RATE.to_string(),
+            ),
+            (names::EVENT_RATE, names::DEFAULT_EVENT_RATE.to_string()),
+            (names::BYTE_RATE, names::DEFAULT_BYTE_RATE.to_string()),
+            (
+                names::CONNECTIONS_PER_ADDRESS,
+                names::DEFAULT_CONNECTIONS_PER_ADDRESS.to_string(),
+            ),
+        ] {
+            let mut rows = text.lines().filter(|line| line.starts_with('|'));
+            let is_told = rows.any(|row| row.contains(name) && row.contains(&default));
+            assert!(is_told, "{document}: {name} is {default} by default");
+        }
+    }
+}
