@@ -39,6 +39,24 @@ pub fn rss_kib(pid: u32) -> Result<u64> {
     Ok(number.parse()?)
 }
 
+/// Open file descriptors of a process.
+pub fn open_files(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))
+        .with_context(|| format!("process {pid} is gone"))?
+        .count())
+}
+
+/// What the kernel holds for TCP in KiB, sockets of all processes together (`mem` of /proc/net/sockstat, in pages): it is in nobody's resident memory.
+pub fn kernel_tcp_kib() -> Result<u64> {
+    let text = fs::read_to_string("/proc/net/sockstat")?;
+    let pages: u64 = text
+        .lines()
+        .find_map(|line| line.strip_prefix("TCP:")?.split_once(" mem "))
+        .and_then(|(_, number)| number.trim().parse().ok())
+        .context("sockstat does not tell TCP's memory")?;
+    Ok(pages * (rustix::param::page_size() as u64 / 1024))
+}
+
 /// Raises the soft limit on open files of this process and its future children to `wanted` if it is lower: beyond the hard limit
 /// where the system allows that, else up to it. Gives the limit that holds now.
 pub fn raise_open_files(wanted: u64) -> u64 {
@@ -76,6 +94,8 @@ mod tests {
             number = std::hint::black_box(number.wrapping_mul(3));
         }
         assert!(rss_kib(pid).unwrap() > 100);
+        assert!(open_files(pid).unwrap() >= 3);
+        assert!(kernel_tcp_kib().is_ok());
         assert!(cpu_ns(u32::MAX).is_err());
     }
 }

@@ -26,13 +26,66 @@ pub fn accept_key(key: &[u8]) -> String {
     )
 }
 
-/// The opening handshake of a client that goes straight to WebSocket.
-pub fn upgrade_request(host: &str) -> Vec<u8> {
+/// The opening handshake of a client that goes straight to WebSocket, or of one that leaves the polling session `sid` for it.
+pub fn upgrade_request(host: &str, sid: Option<&str>) -> Vec<u8> {
+    let session = sid.map_or(String::new(), |sid| format!("&sid={sid}"));
     format!(
-        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET /socket.io/?EIO=4&transport=websocket{session} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     .into_bytes()
+}
+
+/// A GET of long-polling; without `sid` the one that opens a session.
+pub fn poll_request(host: &str, sid: &str) -> Vec<u8> {
+    let session = if sid.is_empty() {
+        String::new()
+    } else {
+        format!("&sid={sid}")
+    };
+    format!(
+        "GET /socket.io/?EIO=4&transport=polling{session} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// A POST of long-polling.
+pub fn post_request(host: &str, sid: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: {host}\r\nContent-Type: text/plain;charset=UTF-8\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// A whole response at the front of a buffer.
+#[derive(Debug, PartialEq)]
+pub struct Response<'b> {
+    /// 200 and so on.
+    pub status: u16,
+    /// What `Content-Length` announced.
+    pub body: &'b [u8],
+    /// Bytes of the buffer that the whole response takes.
+    pub length: usize,
+}
+
+/// The first whole response of `input`, or `None` if there is none yet. Servers under test answer with `Content-Length`.
+pub fn next_response(input: &[u8]) -> Option<Response<'_>> {
+    let head_length = input.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&input[..head_length]).ok()?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let body_length = lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map_or(Some(0), |(_, value)| value.trim().parse::<usize>().ok())?;
+    let length = head_length.checked_add(body_length)?;
+    Some(Response {
+        status,
+        body: input.get(head_length..length)?,
+        length,
+    })
 }
 
 /// Appends an unmasked text frame, as servers send it.
@@ -86,12 +139,25 @@ pub struct Frame<'b> {
 #[derive(Debug, PartialEq)]
 pub struct FrameTooLong;
 
-/// The first whole frame of `input`, or `None` if there is none yet.
-pub fn next_frame(input: &mut [u8]) -> Result<Option<Frame<'_>>, FrameTooLong> {
+/// What stands before a frame's payload.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Head {
+    /// RFC 6455 opcode.
+    pub opcode: u8,
+    /// Bytes of the head itself.
+    pub length: usize,
+    /// Bytes of the payload behind it.
+    pub payload: usize,
+    /// The masking key, if the frame is masked.
+    key: Option<[u8; 4]>,
+}
+
+/// The head at the front of `input`, or `None` if it has not arrived whole.
+pub fn frame_head(input: &[u8]) -> Result<Option<Head>, FrameTooLong> {
     let [first, second, ..] = *input else {
         return Ok(None);
     };
-    let (length, mut header) = match second & 0x7f {
+    let (payload, key_at) = match second & 0x7f {
         126 if input.len() >= 4 => (u64::from(u16::from_be_bytes([input[2], input[3]])), 4),
         127 if input.len() >= 10 => (
             input[2..10]
@@ -102,26 +168,44 @@ pub fn next_frame(input: &mut [u8]) -> Result<Option<Frame<'_>>, FrameTooLong> {
         126 | 127 => return Ok(None),
         length => (u64::from(length), 2),
     };
-    if length > MAX_FRAME as u64 {
+    if payload > MAX_FRAME as u64 {
         return Err(FrameTooLong);
     }
-    let masked = second & 0x80 != 0;
-    let key_at = header;
-    header += if masked { 4 } else { 0 };
-    let total = header + length as usize;
+    let mut head = Head {
+        opcode: first & 0x0f,
+        length: key_at,
+        payload: payload as usize,
+        key: None,
+    };
+    if second & 0x80 != 0 {
+        let Some(key) = input.get(key_at..key_at + 4) else {
+            return Ok(None);
+        };
+        head.key = Some([key[0], key[1], key[2], key[3]]);
+        head.length += key.len();
+    }
+    Ok(Some(head))
+}
+
+/// The first whole frame of `input`, or `None` if there is none yet.
+pub fn next_frame(input: &mut [u8]) -> Result<Option<Frame<'_>>, FrameTooLong> {
+    let Some(head) = frame_head(input)? else {
+        return Ok(None);
+    };
+    let total = head.length + head.payload;
     if input.len() < total {
         return Ok(None);
     }
-    if masked {
-        let key: [u8; 4] = std::array::from_fn(|index| input[key_at + index]);
-        input[header..total]
+    let payload = &mut input[head.length..total];
+    if let Some(key) = head.key {
+        payload
             .iter_mut()
             .zip(key.iter().cycle())
             .for_each(|(byte, key)| *byte ^= key);
     }
     Ok(Some(Frame {
-        opcode: first & 0x0f,
-        payload: &input[header..total],
+        opcode: head.opcode,
+        payload,
         length: total,
     }))
 }
@@ -160,6 +244,19 @@ mod tests {
         [0, 1, 125, 126, 0xffff, 0x1_0000]
             .into_iter()
             .for_each(check);
+    }
+
+    #[test]
+    fn responses_come_back_whole() {
+        let two = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx: y\r\n\r\nokHTTP/1.1 400 Bad Request\r\n\r\n";
+        let first = next_response(two).unwrap();
+        assert_eq!((first.status, first.body), (200, &b"ok"[..]));
+        let second = next_response(&two[first.length..]).unwrap();
+        assert_eq!((second.status, second.body), (400, &b""[..]));
+        assert_eq!(first.length + second.length, two.len());
+        for cut in 0..first.length {
+            assert_eq!(next_response(&two[..cut]), None, "{cut}");
+        }
     }
 
     #[test]

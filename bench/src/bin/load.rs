@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Parser;
-use unisono_bench::load::{Cross, Fanout, Handshakes, Idle};
+use unisono_bench::load::{Churn, Cross, Fanout, Handshakes, Idle, SlowReaders, Stay};
 
 /// Loads a Socket.IO server that keeps the benchmark's contract and measures its process from outside.
 #[derive(Parser)]
@@ -15,6 +15,12 @@ enum Mode {
     Handshakes(Handshakes),
     /// Connects, stays, and looks at the server's memory.
     Idle(Idle),
+    /// Connects, prints `up`, and stays until its input ends.
+    Stay(Stay),
+    /// Connects and disconnects at a fixed rate, and watches the server's memory.
+    Churn(Churn),
+    /// Broadcasts at a fixed rate while some clients do not read.
+    SlowReaders(SlowReaders),
 }
 
 fn main() -> Result<()> {
@@ -23,6 +29,9 @@ fn main() -> Result<()> {
         Mode::Cross(run) => run.run()?,
         Mode::Handshakes(run) => run.run()?,
         Mode::Idle(run) => run.run()?,
+        Mode::Stay(run) => run.run()?,
+        Mode::Churn(run) => run.run()?,
+        Mode::SlowReaders(run) => run.run()?,
     };
     println!("{report}");
     Ok(())

@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Happening, Kind, PATIENCE, Swarm, raise_open_files, seconds};
-use crate::histogram::Histogram;
+use super::race::{INTRODUCTION, Race};
+use super::{PATIENCE, Swarm, raise_open_files, seconds};
 use crate::process;
 
-/// Sequence number of what is published before the run, beyond those of any run.
-const INTRODUCTION: u64 = 999_999_999_999;
 /// How long to wait before publishing it again.
 const INTRODUCTION_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -42,6 +40,9 @@ pub struct Fanout {
     /// Handshakes under way while connecting.
     #[arg(long, default_value_t = 100)]
     pub handshakes: usize,
+    /// Ends the warm-up, and the measuring, when this many bytes of payload were delivered, should that come first.
+    #[arg(long, default_value_t = u64::MAX)]
+    pub max_bytes: u64,
 }
 
 impl Fanout {
@@ -52,11 +53,14 @@ impl Fanout {
         let clients = swarm.connect(self.target, self.clients, self.handshakes)?;
         let publishers: Vec<usize> = clients.iter().copied().take(self.in_flight).collect();
         let mut race = Race::start(swarm, &publishers, None, clients.len(), self.payload)?;
-        race.run_for(self.warm_up)?;
+        let max_deliveries = (self.max_bytes / self.payload.max(1) as u64).max(1);
+        race.run_for(self.warm_up, max_deliveries)?;
         race.reset();
-        let cpu = process::cpu_ns(self.pid)?;
-        let elapsed = race.run_for(self.duration)?;
+        let own = std::process::id();
+        let (cpu, own_cpu) = (process::cpu_ns(self.pid)?, process::cpu_ns(own)?);
+        let elapsed = race.run_for(self.duration, max_deliveries)?;
         let cpu = process::cpu_ns(self.pid)? - cpu;
+        let own_cpu = process::cpu_ns(own)? - own_cpu;
         let deliveries = race.latencies.count();
         Ok(json!({
             "mode": "fanout",
@@ -70,6 +74,8 @@ impl Fanout {
             "p50_us": race.latencies.percentile_us(0.50),
             "p99_us": race.latencies.percentile_us(0.99),
             "rss_kib": process::rss_kib(self.pid)?,
+            // Near 1, the generator sets the pace; the CPU time per delivery is the server's own all the same.
+            "generator_busy": own_cpu as f64 / elapsed.as_nanos() as f64,
         }))
     }
 }
@@ -105,10 +111,10 @@ impl Cross {
         let receiver = swarm.connect(self.receive_at, 1, 1)?[0];
         introduce(&mut swarm, publisher[0], receiver)?;
         let mut race = Race::start(swarm, &publisher, Some(receiver), 1, self.payload)?;
-        race.run_for(self.warm_up)?;
+        race.run_for(self.warm_up, u64::MAX)?;
         race.reset();
         let cpu_before = self.cpu()?;
-        let elapsed = race.run_for(self.duration)?;
+        let elapsed = race.run_for(self.duration, u64::MAX)?;
         let events = race.completed;
         let spent: Vec<f64> = self
             .cpu()?
@@ -150,121 +156,4 @@ fn introduce(swarm: &mut Swarm, publisher: usize, receiver: usize) -> Result<()>
         }
     }
     bail!("no event crossed from one server to the other in {PATIENCE:?}")
-}
-
-/// One publish under way.
-struct Lap {
-    publisher: usize,
-    sequence: u64,
-    sent: Instant,
-    /// Deliveries still to come.
-    missing: usize,
-}
-
-/// A number of laps side by side, each started again as soon as it is complete.
-struct Race {
-    swarm: Swarm,
-    laps: Vec<Lap>,
-    /// Deliveries to this client alone count, if set.
-    receiver: Option<usize>,
-    recipients: usize,
-    padding: String,
-    latencies: Histogram,
-    completed: u64,
-    happenings: Vec<Happening>,
-}
-
-impl Race {
-    fn start(
-        swarm: Swarm,
-        publishers: &[usize],
-        receiver: Option<usize>,
-        recipients: usize,
-        payload: usize,
-    ) -> Result<Self> {
-        let now = Instant::now();
-        let laps = (0u64..).zip(publishers).map(|(sequence, publisher)| Lap {
-            publisher: *publisher,
-            sequence,
-            sent: now,
-            missing: recipients,
-        });
-        let mut race = Self {
-            laps: laps.collect(),
-            swarm,
-            receiver,
-            recipients,
-            padding: Swarm::padding(payload),
-            latencies: Histogram::default(),
-            completed: 0,
-            happenings: Vec::new(),
-        };
-        for lap in &mut race.laps {
-            lap.sent = Instant::now();
-            race.swarm
-                .publish(lap.publisher, lap.sequence, &race.padding)?;
-        }
-        Ok(race)
-    }
-
-    fn reset(&mut self) {
-        self.latencies = Histogram::default();
-        self.completed = 0;
-    }
-
-    fn run_for(&mut self, duration: Duration) -> Result<Duration> {
-        let started = Instant::now();
-        while started.elapsed() < duration {
-            let mut happenings = std::mem::take(&mut self.happenings);
-            self.swarm.turn(PATIENCE, &mut happenings)?;
-            if happenings.is_empty() {
-                bail!(
-                    "nothing was delivered for {PATIENCE:?}, {} deliveries into the run",
-                    self.latencies.count()
-                );
-            }
-            for happening in happenings.drain(..) {
-                self.take(&happening)?;
-            }
-            self.happenings = happenings;
-        }
-        Ok(started.elapsed())
-    }
-
-    fn take(&mut self, happening: &Happening) -> Result<()> {
-        let sequence = match happening.kind {
-            // One more of the introductions.
-            Kind::Message(INTRODUCTION) => return Ok(()),
-            Kind::Message(sequence) => sequence,
-            Kind::Closed => bail!(
-                "the server closed client {} during the run",
-                happening.client
-            ),
-            Kind::Ready => return Ok(()),
-        };
-        if self
-            .receiver
-            .is_some_and(|receiver| receiver != happening.client)
-        {
-            return Ok(());
-        }
-        // Lap n of m uses the sequence numbers n, n + m, n + 2m, …
-        let count = self.laps.len() as u64;
-        let lap = &mut self.laps[(sequence % count) as usize];
-        if lap.sequence != sequence {
-            bail!("message {sequence} was delivered once too often");
-        }
-        self.latencies
-            .record(happening.at.saturating_duration_since(lap.sent).as_nanos() as u64);
-        lap.missing -= 1;
-        if lap.missing == 0 {
-            self.completed += 1;
-            lap.sequence += count;
-            lap.missing = self.recipients;
-            lap.sent = Instant::now();
-            self.swarm
-                .publish(lap.publisher, lap.sequence, &self.padding)?;
-        }
-        Ok(())
-    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Happening, Kind, PATIENCE, Swarm, raise_open_files, seconds};
+use super::{Happening, Kind, Opening, PATIENCE, Swarm, raise_open_files, seconds};
 use crate::histogram::Histogram;
 use crate::process;
 
@@ -57,7 +57,7 @@ impl Handshakes {
     }
 
     fn begin(&self, swarm: &mut Swarm, begun: &mut Vec<Instant>) -> Result<()> {
-        let client = swarm.open(self.target)?;
+        let client = swarm.open(self.target, Opening::WebSocket)?;
         if begun.len() <= client {
             begun.resize(client + 1, Instant::now());
         }

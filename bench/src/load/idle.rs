@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Kind, Swarm, raise_open_files, seconds};
+use super::{Kind, Opening, Swarm, Transport, raise_open_files, seconds};
 use crate::process;
 
 /// Clients connected before the first look at the memory, so that what a server allocates once is not charged to the clients.
@@ -21,6 +21,9 @@ pub struct Idle {
     /// Its process.
     #[arg(long)]
     pub pid: u32,
+    /// What they are connected by.
+    #[arg(long, value_enum, default_value = "websocket")]
+    pub transport: Transport,
     /// How many clients the memory is divided by.
     #[arg(long, default_value_t = 10_000)]
     pub clients: usize,
@@ -37,17 +40,21 @@ impl Idle {
     pub fn run(&self) -> Result<Value> {
         raise_open_files(self.clients + WARM_UP_CLIENTS);
         let mut swarm = Swarm::new()?;
-        swarm.connect(self.target, WARM_UP_CLIENTS, self.handshakes)?;
+        let opening = Opening::from(self.transport);
+        swarm.connect_as(&opening, self.target, WARM_UP_CLIENTS, self.handshakes)?;
         self.stay(&mut swarm)?;
         let before = process::rss_kib(self.pid)?;
+        let kernel_before = process::kernel_tcp_kib()?;
         let cpu = process::cpu_ns(self.pid)?;
-        swarm.connect(self.target, self.clients, self.handshakes)?;
+        swarm.connect_as(&opening, self.target, self.clients, self.handshakes)?;
         let cpu = process::cpu_ns(self.pid)? - cpu;
         self.stay(&mut swarm)?;
         let after = process::rss_kib(self.pid)?;
         Ok(json!({
             "mode": "idle",
             "clients": self.clients,
+            "transport": format!("{:?}", self.transport).to_lowercase(),
+            "kernel_tcp_kib": process::kernel_tcp_kib()?.saturating_sub(kernel_before),
             "rss_kib_before": before,
             "rss_kib_after": after,
             "rss_kib_per_client": (after as f64 - before as f64) / self.clients as f64,

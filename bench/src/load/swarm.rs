@@ -1,6 +1,6 @@
-//! Many WebSocket clients in one epoll loop. A connected client costs a file descriptor and a few dozen bytes.
+//! Many clients in one epoll loop. A connected client costs a file descriptor and a few dozen bytes.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,8 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
-use crate::wire;
+use super::client::{Client, Kind, Opening};
+use super::websocket::SEQUENCE_DIGITS;
 
 /// What one wake-up may bring; more waits for the next turn.
 const EVENTS_PER_TURN: usize = 1024;
@@ -18,9 +19,6 @@ const EVENTS_PER_TURN: usize = 1024;
 const READ_BUFFER: usize = 64 * 1024;
 /// Loopback source addresses, 127.0.1.1 and on: each brings its own range of about 28,000 ephemeral ports, and ports rest for a minute after use.
 const SOURCES: u8 = 64;
-/// Digits of the sequence number that every published payload begins with.
-const SEQUENCE_DIGITS: usize = 12;
-const MESSAGE: &[u8] = br#"42["msg",""#;
 
 /// Something that a client noticed.
 pub struct Happening {
@@ -30,35 +28,6 @@ pub struct Happening {
     pub at: Instant,
     /// What it was.
     pub kind: Kind,
-}
-
-/// What a client notices.
-pub enum Kind {
-    /// The namespace answered: the handshake is complete.
-    Ready,
-    /// An event `msg` with this sequence number.
-    Message(u64),
-    /// The connection ended from the other side.
-    Closed,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Phase {
-    /// TCP is connecting.
-    Connecting,
-    /// The upgrade request is sent.
-    Upgrading,
-    /// The WebSocket is open, the namespace not yet.
-    Joining,
-    /// All there.
-    Ready,
-}
-
-struct Client {
-    stream: TcpStream,
-    phase: Phase,
-    /// Received, not yet a whole response or frame. Empty between events, as a rule.
-    partial: Vec<u8>,
 }
 
 /// The clients and the loop that drives them.
@@ -85,8 +54,8 @@ impl Swarm {
         })
     }
 
-    /// Starts one connection; [`Kind::Ready`] follows. Gives the client's index.
-    pub fn open(&mut self, target: SocketAddr) -> Result<usize> {
+    /// Starts one connection; [`Kind::Ready`] follows, unless it is a fragment. Gives the client's index.
+    pub fn open(&mut self, target: SocketAddr, opening: Opening) -> Result<usize> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)
             .context("cannot open a socket (too few file descriptors?)")?;
         socket.set_nonblocking(true)?;
@@ -111,11 +80,7 @@ impl Swarm {
             Token(index),
             Interest::READABLE | Interest::WRITABLE,
         )?;
-        let client = Client {
-            stream,
-            phase: Phase::Connecting,
-            partial: Vec::new(),
-        };
+        let client = Client::new(stream, target.to_string().into(), opening);
         match self.clients.get_mut(index) {
             Some(place) => *place = Some(client),
             None => self.clients.push(Some(client)),
@@ -132,6 +97,26 @@ impl Swarm {
         }
     }
 
+    /// Closes one client with a reset: nothing of it is left in the kernel.
+    pub fn reset(&mut self, client: usize) {
+        if let Some(Some(open)) = self.clients.get(client) {
+            open.reset();
+        }
+        self.close(client);
+    }
+
+    /// Stops reading from one client, for good.
+    pub fn stop_reading(&mut self, client: usize) {
+        if let Some(Some(open)) = self.clients.get_mut(client) {
+            open.stopped = true;
+        }
+    }
+
+    /// The session id of a client on long-polling, once it is known.
+    pub fn sid(&self, client: usize) -> Option<&str> {
+        self.clients.get(client)?.as_ref()?.sid()
+    }
+
     /// Publishes `payload` with a sequence number in front.
     pub fn publish(&mut self, client: usize, sequence: u64, padding: &str) -> Result<()> {
         let text = format!(r#"42["pub","{sequence:0SEQUENCE_DIGITS$}{padding}"]"#);
@@ -143,9 +128,20 @@ impl Swarm {
         "x".repeat(length.saturating_sub(SEQUENCE_DIGITS))
     }
 
-    /// Connects `count` clients to `target`, `in_flight` handshakes at a time, and waits until all are ready. Gives their indices.
+    /// Connects `count` WebSockets to `target`, `in_flight` handshakes at a time, and waits until all are ready. Gives their indices.
     pub fn connect(
         &mut self,
+        target: SocketAddr,
+        count: usize,
+        in_flight: usize,
+    ) -> Result<Vec<usize>> {
+        self.connect_as(&Opening::WebSocket, target, count, in_flight)
+    }
+
+    /// The same with clients of any kind.
+    pub fn connect_as(
+        &mut self,
+        opening: &Opening,
         target: SocketAddr,
         count: usize,
         in_flight: usize,
@@ -155,7 +151,7 @@ impl Swarm {
         let mut happenings = Vec::new();
         while ready < count {
             while indices.len() < count && indices.len() - ready < in_flight {
-                indices.push(self.open(target)?);
+                indices.push(self.open(target, opening.clone())?);
             }
             self.turn(PATIENCE, &mut happenings)?;
             if happenings.is_empty() {
@@ -203,18 +199,19 @@ impl Swarm {
         Ok(())
     }
 
+    /// Lets one client say and read what there is.
     fn serve(&mut self, index: usize, happenings: &mut Vec<Happening>) {
         let Some(client) = self.clients.get_mut(index).and_then(Option::as_mut) else {
             return;
         };
-        let alive = client.start()
-            && client.receive(&mut self.buffer, |at, kind| {
-                happenings.push(Happening {
-                    client: index,
-                    at,
-                    kind,
-                });
+        let mut notice = |at, kind| {
+            happenings.push(Happening {
+                client: index,
+                at,
+                kind,
             });
+        };
+        let alive = client.start() && client.receive(&mut self.buffer, &mut notice);
         if !alive {
             happenings.push(Happening {
                 client: index,
@@ -225,7 +222,8 @@ impl Swarm {
         }
     }
 
-    fn send(&mut self, client: usize, text: &[u8]) -> Result<()> {
+    /// Sends a packet on a client's WebSocket.
+    pub fn send(&mut self, client: usize, text: &[u8]) -> Result<()> {
         let client = self
             .clients
             .get_mut(client)
@@ -237,124 +235,4 @@ impl Swarm {
             bail!("a client could not send: the server reads too slowly or has gone")
         }
     }
-}
-
-impl Client {
-    /// Sends the upgrade request once TCP is connected. False if it could not connect.
-    fn start(&mut self) -> bool {
-        if self.phase != Phase::Connecting {
-            return true;
-        }
-        match (self.stream.take_error(), self.stream.peer_addr()) {
-            (Ok(None), Ok(peer)) => {
-                self.phase = Phase::Upgrading;
-                self.write(&wire::upgrade_request(&peer.to_string()))
-            }
-            (Ok(None), Err(error)) => error.kind() == ErrorKind::NotConnected,
-            _ => false,
-        }
-    }
-
-    /// Reads what there is. False when the connection is over.
-    fn receive(&mut self, buffer: &mut [u8], mut notice: impl FnMut(Instant, Kind)) -> bool {
-        loop {
-            let count = match self.stream.read(buffer) {
-                Ok(0) => return false,
-                Ok(count) => count,
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::WouldBlock | ErrorKind::NotConnected
-                    ) =>
-                {
-                    return true;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => return false,
-            };
-            let at = Instant::now();
-            let alive = if self.partial.is_empty() {
-                self.consume(&mut buffer[..count], |kind| notice(at, kind))
-            } else {
-                let mut input = std::mem::take(&mut self.partial);
-                input.extend_from_slice(&buffer[..count]);
-                self.consume(&mut input, |kind| notice(at, kind))
-            };
-            // A short read has emptied the socket; what comes later raises a new event.
-            if !alive || count < buffer.len() {
-                return alive;
-            }
-        }
-    }
-
-    /// Takes whole responses and frames; the rest becomes `partial`. False on nonsense.
-    fn consume(&mut self, input: &mut [u8], mut notice: impl FnMut(Kind)) -> bool {
-        let mut used = 0;
-        if self.phase == Phase::Upgrading {
-            let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") else {
-                self.partial = input.to_vec();
-                return input.len() < wire::MAX_FRAME;
-            };
-            if !input.starts_with(b"HTTP/1.1 101") {
-                return false;
-            }
-            self.phase = Phase::Joining;
-            used = end + 4;
-        }
-        loop {
-            let frame = match wire::next_frame(&mut input[used..]) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break,
-                Err(wire::FrameTooLong) => return false,
-            };
-            used += frame.length;
-            if frame.opcode == wire::CLOSE || !self.on_text(frame.payload, &mut notice) {
-                return false;
-            }
-        }
-        if used < input.len() {
-            self.partial = input[used..].to_vec();
-        }
-        true
-    }
-
-    fn on_text(&mut self, text: &[u8], notice: &mut impl FnMut(Kind)) -> bool {
-        if let Some(sequence) = sequence_of(text) {
-            notice(Kind::Message(sequence));
-            return true;
-        }
-        match text {
-            [b'0', ..] => self.send(b"40"),
-            [b'2'] => self.send(b"3"),
-            [b'4', b'0', ..] if self.phase == Phase::Joining => {
-                self.phase = Phase::Ready;
-                notice(Kind::Ready);
-                true
-            }
-            [b'4', b'4', ..] => false,
-            _ => true,
-        }
-    }
-
-    fn send(&mut self, text: &[u8]) -> bool {
-        let mut frame = Vec::with_capacity(text.len() + 14);
-        wire::encode_client(text, &mut frame);
-        self.write(&frame)
-    }
-
-    /// A client writes a few hundred bytes at a time: a socket that does not take them is not served any more.
-    fn write(&mut self, bytes: &[u8]) -> bool {
-        self.stream
-            .write(bytes)
-            .is_ok_and(|count| count == bytes.len())
-    }
-}
-
-fn sequence_of(text: &[u8]) -> Option<u64> {
-    let digits = text.strip_prefix(MESSAGE)?.get(..SEQUENCE_DIGITS)?;
-    digits.iter().try_fold(0, |number, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| number * 10 + u64::from(digit - b'0'))
-    })
 }
