@@ -5,7 +5,7 @@
 //! the allocations inside it. Linux only.
 //!
 //! The contract of a server, whoever wrote it: it listens on 127.0.0.1:`PORT`, prints the line `up`, puts every socket of `/` into one room, and answers
-//! the event `pub` with one argument by the event `msg` with the same argument to that room, sender included.
+//! the event `pub` with one argument by the event `msg` with the same argument to that room, sender included. `e2e/README.md` has all of it.
 
 pub mod heap;
 pub mod histogram;

@@ -5,9 +5,14 @@ import { createAdapter } from "@socket.io/redis-adapter";
 import { Redis } from "ioredis";
 import { Server } from "socket.io";
 
-const { PORT = "0", REDIS_URL } = process.env;
+const { PORT = "0", REDIS_URL, PING_INTERVAL_MS = "25000", PING_TIMEOUT_MS = "20000" } = process.env;
 const http = createServer();
-const io = new Server(http, { transports: ["websocket", "polling"], serveClient: false });
+const io = new Server(http, {
+  transports: ["websocket", "polling"],
+  serveClient: false,
+  pingInterval: Number(PING_INTERVAL_MS),
+  pingTimeout: Number(PING_TIMEOUT_MS),
+});
 
 let subscriber;
 if (REDIS_URL) {
@@ -17,6 +22,8 @@ if (REDIS_URL) {
 io.on("connection", (socket) => {
   socket.join("room");
   socket.on("pub", (payload) => io.to("room").emit("msg", payload));
+  // Whoever asks and does not answer is part of what is measured.
+  socket.on("ask", () => socket.timeout(1000).emit("question", () => {}));
 });
 // The answer to one more subscription comes after those of the adapter's own.
 await subscriber?.subscribe(`bench-ready-${process.pid}`);

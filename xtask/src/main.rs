@@ -18,9 +18,12 @@ cargo xtask <command>
   demo [--once]      three pods and three clients on this machine, one session: who saw what, and how fast
   test [ARGS]        every test; installs what it needs (redis-server, the packages of e2e/). ARGS go to the test runner
   ci [--no-fuzz]     the whole gate: fmt, tidy, clippy, doc, test, a short fuzz
-  bench [OPTIONS]    ratios to the floor server and to Node, side by side, against the budgets
+  bench [OPTIONS]    ratios to the floor server, Node and socketioxide, side by side, against the budgets
       --quick          one short round: a look, not a verdict
-      --only NAME      fanout-1, fanout-16, idle, handshakes or cross; may be repeated
+      --only NAME      fanout-1, fanout-16, idle, idle-polling, handshakes or cross; or, in minutes, one of
+                       fanout-matrix, workers, heap, churn or slow-readers; may be repeated
+      --server NAME    floor, Node, socketioxide or unisono; may be repeated (all)
+      --minutes N      how long churn goes on (10)
       --rounds N       interleaved rounds, of which the median counts (3)
       --json FILE      also writes every sample there
   fuzz [OPTIONS]     fuzzes every decoder and state machine

@@ -7,15 +7,23 @@ use serde_json::{Value, json};
 /// What holds less than this many bytes per client is summed up.
 const SMALL: f64 = 8.0;
 
-/// Words of a backtrace, and what an allocation with them is. The first that fits; each names a type or a line that wants memory for a connection.
-const NAMES: [(&str, &str); 22] = [
-    ("proto::h1::encode::EncodedBuf", "hyper: write buffer"),
-    ("poll_read_from_io", "hyper: read buffer"),
-    ("src/common/buf.rs", "hyper: list of buffers to write"),
-    ("proto::h1", "hyper: the rest"),
-    ("http-1.", "headers and extensions of a request or answer"),
+/// Words of a frame, and what an allocation below it is. The innermost frame that has any decides; each names a type or a file that wants memory for a
+/// connection.
+const NAMES: [(&str, &str); 24] = [
     (
-        "header/map.rs",
+        "ArcInner<unisono::socket::SocketInner>",
+        "SocketInner: the client in its namespace",
+    ),
+    ("poll_read_from_io", "hyper: read buffer"),
+    ("(bytes-1.", "hyper: read buffer"),
+    (
+        "new<hyper::proto::h1::encode::EncodedBuf",
+        "hyper: write buffer",
+    ),
+    ("(src/common/buf.rs", "hyper: list of buffers to write"),
+    ("(http-1.", "headers and extensions of a request or answer"),
+    (
+        "(src/header/map.rs",
         "headers and extensions of a request or answer",
     ),
     (
@@ -32,15 +40,15 @@ const NAMES: [(&str, &str); 22] = [
     ),
     ("time::sleep::Sleep", "tokio: timer"),
     ("oneshot::Inner", "channel to the request that waits"),
-    ("new<unisono::serve::", "state of the HTTP connection"),
-    ("new<unisono::http::", "state of the request that waits"),
+    (
+        "new<unisono::serve::serve_one::{async_fn_env",
+        "state of the HTTP connection",
+    ),
+    ("new<unisono::", "state of the request that waits"),
+    ("(src/http/handover.rs:", "state of the HTTP connection"),
     (
         "(src/http/handshake.rs:",
-        "Conn: mailbox and handshake (URL and headers as sent)",
-    ),
-    (
-        "ArcInner<unisono::socket::SocketInner>",
-        "SocketInner: the client in its namespace",
+        "Conn: mailbox, and the handshake's URL and headers",
     ),
     (
         "(src/session/slots.rs:",
@@ -55,6 +63,7 @@ const NAMES: [(&str, &str); 22] = [
     ("(unisono/src/conn.rs:", "queue of the mailbox"),
     ("(src/session/websocket.rs:", "queue in the task's hands"),
     ("(src/session/scratch.rs:", "read buffers, one per thread"),
+    ("(proto/h1/", "hyper: the rest"),
 ];
 
 /// Frames that say how something is allocated, not what for.
@@ -129,10 +138,8 @@ fn chunk(bytes: u64) -> u64 {
 
 /// What the allocation is, or else the innermost line that is no machinery.
 fn label(trace: &[&str]) -> String {
-    let named = NAMES
-        .iter()
-        .find(|(word, _)| trace.iter().any(|frame| frame.contains(word)));
-    if let Some((_, name)) = named {
+    let name_of = |frame: &&str| NAMES.iter().find(|(word, _)| frame.contains(word));
+    if let Some((_, name)) = trace.iter().find_map(name_of) {
         return (*name).to_owned();
     }
     let place = |frame: &str| frame.rsplit('(').next().unwrap_or("").to_owned();

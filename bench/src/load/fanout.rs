@@ -25,7 +25,7 @@ pub struct Fanout {
     /// Clients in the room.
     #[arg(long, default_value_t = 1000)]
     pub clients: usize,
-    /// Publishes under way at any time, each from a client of its own.
+    /// Publishes under way at any time, each from a client of its own as far as there are so many.
     #[arg(long, default_value_t = 1)]
     pub in_flight: usize,
     /// Bytes of the argument.
@@ -51,7 +51,12 @@ impl Fanout {
         raise_open_files(self.clients);
         let mut swarm = Swarm::new()?;
         let clients = swarm.connect(self.target, self.clients, self.handshakes)?;
-        let publishers: Vec<usize> = clients.iter().copied().take(self.in_flight).collect();
+        let publishers: Vec<usize> = clients
+            .iter()
+            .copied()
+            .cycle()
+            .take(self.in_flight)
+            .collect();
         let mut race = Race::start(swarm, &publishers, None, clients.len(), self.payload)?;
         let max_deliveries = (self.max_bytes / self.payload.max(1) as u64).max(1);
         race.run_for(self.warm_up, max_deliveries)?;

@@ -1,11 +1,12 @@
 //! The server that is measured: every socket joins `room`; on `pub` with one argument it emits `msg` with the same argument to
-//! `room`, sender included.
+//! `room`, sender included. On `ask` it asks the client for an acknowledgement, for a second.
 //!
-//! Environment: `PORT` (3000), `REDIS_URL` (alone if unset), `REDIS_ADAPTER` (`classic`), `WORKERS` (threads, one per core if unset).
-//! Prints `up` when it listens.
+//! Environment: `PORT` (3000), `REDIS_URL` (alone if unset), `REDIS_ADAPTER` (`classic`), `WORKERS` (threads, one per core if unset),
+//! `PING_INTERVAL_MS` (25000), `PING_TIMEOUT_MS` (20000). Prints `up` when it listens.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use unisono::{Args, Io, Namespace, Socket, Space, Value};
 use unisono_redis::{RedisBroker, RedisConfig};
@@ -21,9 +22,31 @@ async fn publish(space: Space, Args(mut args): Args) {
     }
 }
 
+async fn ask(socket: Socket) {
+    let answer = socket.emit_with_ack("question", &(), Duration::from_secs(1));
+    // Whoever asks and does not answer is part of what is measured.
+    answer.await.ok();
+}
+
+fn milliseconds(name: &str, default: u64) -> Result<Duration, std::num::ParseIntError> {
+    let text = std::env::var(name).unwrap_or_default();
+    let number = if text.is_empty() {
+        default
+    } else {
+        text.parse()?
+    };
+    Ok(Duration::from_millis(number))
+}
+
 async fn run(port: u16) -> Result<(), Box<dyn std::error::Error>> {
-    let namespace = Namespace::new("/").on_connect(join).on("pub", publish);
-    let mut io = Io::builder().namespace(namespace);
+    let namespace = Namespace::new("/")
+        .on_connect(join)
+        .on("pub", publish)
+        .on("ask", ask);
+    let mut io = Io::builder()
+        .namespace(namespace)
+        .ping_interval(milliseconds("PING_INTERVAL_MS", 25_000)?)
+        .ping_timeout(milliseconds("PING_TIMEOUT_MS", 20_000)?);
     if let Ok(url) = std::env::var("REDIS_URL") {
         let adapter = std::env::var("REDIS_ADAPTER").unwrap_or_else(|_| "classic".to_owned());
         if adapter != "classic" {

@@ -3,17 +3,27 @@
 use std::path::PathBuf;
 
 use super::measurement::Measurement;
+use super::server::Server;
+use super::studies::Study;
 use crate::Usage;
 
 /// Three make a median; one more round takes about three minutes.
 const ROUNDS: usize = 3;
+/// How long the churn goes on.
+const MINUTES: f64 = 10.0;
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Options {
     pub(super) is_quick: bool,
     pub(super) rounds: usize,
+    pub(super) minutes: f64,
     pub(super) json: Option<PathBuf>,
+    /// Studies asked for.
+    pub(super) studies: Vec<Study>,
+    /// Measurements asked for; all, if nothing is.
     only: Vec<Measurement>,
+    /// Servers asked for; all, if none is.
+    servers: Vec<Server>,
 }
 
 impl Options {
@@ -21,8 +31,11 @@ impl Options {
         let mut options = Options {
             is_quick: false,
             rounds: ROUNDS,
+            minutes: MINUTES,
             json: None,
+            studies: Vec::new(),
             only: Vec::new(),
+            servers: Vec::new(),
         };
         let mut rounds = None;
         let mut words = arguments.iter();
@@ -41,14 +54,19 @@ impl Options {
                         count.ok_or_else(|| Usage("--rounds needs a number from 1".to_owned()))?,
                     );
                 }
-                "--only" => {
+                "--minutes" => {
+                    let minutes = value()?.parse().ok().filter(|minutes| *minutes > 0.0);
+                    options.minutes = minutes.ok_or_else(|| {
+                        Usage("--minutes needs a number greater than 0".to_owned())
+                    })?;
+                }
+                "--only" => options.ask_for(value()?)?,
+                "--server" => {
                     let name = value()?;
-                    let found = Measurement::ALL
-                        .into_iter()
-                        .find(|measurement| measurement.to_string() == *name);
-                    options.only.push(
-                        found.ok_or_else(|| Usage(format!("there is no measurement {name}")))?,
-                    );
+                    let found = named(Server::ALL, name);
+                    options
+                        .servers
+                        .push(found.ok_or_else(|| Usage(format!("there is no server {name}")))?);
                 }
                 _ => return Err(Usage(format!("bench does not know {word}"))),
             }
@@ -57,9 +75,24 @@ impl Options {
         Ok(options)
     }
 
+    fn ask_for(&mut self, name: &str) -> Result<(), Usage> {
+        match (named(Measurement::ALL, name), named(Study::ALL, name)) {
+            (Some(measurement), _) => self.only.push(measurement),
+            (None, Some(study)) => self.studies.push(study),
+            (None, None) => return Err(Usage(format!("there is no measurement {name}"))),
+        }
+        Ok(())
+    }
+
     /// Is this one asked for?
     pub(super) fn wants(&self, measurement: Measurement) -> bool {
-        self.only.is_empty() || self.only.contains(&measurement)
+        let nothing = self.only.is_empty() && self.studies.is_empty();
+        nothing || self.only.contains(&measurement)
+    }
+
+    /// Is this one asked for?
+    pub(super) fn wants_server(&self, server: Server) -> bool {
+        self.servers.is_empty() || self.servers.contains(&server)
     }
 
     /// Those that are, in order.
@@ -70,11 +103,16 @@ impl Options {
     }
 }
 
+/// The one whose text this is.
+fn named<T: std::fmt::Display>(all: impl IntoIterator<Item = T>, name: &str) -> Option<T> {
+    all.into_iter().find(|one| one.to_string() == name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(words: &str, expected: Result<(bool, usize, usize), &str>) {
+    fn check(words: &str, expected: Result<(bool, usize, usize, usize), &str>) {
         let arguments: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
         let got = Options::parse(&arguments)
             .map(|options| {
@@ -82,6 +120,7 @@ mod tests {
                     options.is_quick,
                     options.rounds,
                     options.measurements().count(),
+                    options.studies.len(),
                 )
             })
             .map_err(|Usage(text)| text);
@@ -90,12 +129,22 @@ mod tests {
 
     #[test]
     fn takes_its_options() {
-        check("", Ok((false, 3, 5)));
-        check("--quick", Ok((true, 1, 5)));
+        check("", Ok((false, 3, 6, 0)));
+        check("--quick", Ok((true, 1, 6, 0)));
         check(
             "--quick --rounds 2 --only cross --only idle --json x",
-            Ok((true, 2, 2)),
+            Ok((true, 2, 2, 0)),
         );
+        check("--only churn --minutes 0.5", Ok((false, 3, 0, 1)));
+        check(
+            "--only heap --only idle --server Node",
+            Ok((false, 3, 1, 1)),
+        );
+        check(
+            "--minutes -1",
+            Err("--minutes needs a number greater than 0"),
+        );
+        check("--server x", Err("there is no server x"));
         check("--rounds 0", Err("--rounds needs a number from 1"));
         check("--only", Err("--only needs a value"));
         check("--only x", Err("there is no measurement x"));

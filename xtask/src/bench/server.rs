@@ -18,7 +18,7 @@ use crate::workspace;
 /// Programs start in well under a second, Node with its modules included.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 /// The longest load takes half a minute; it gives up by itself when a server stops answering.
-const LOAD_DEADLINE: Duration = Duration::from_secs(180);
+pub(super) const LOAD_DEADLINE: Duration = Duration::from_secs(180);
 
 /// A server that keeps the benchmark's contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,8 +27,19 @@ pub(super) enum Server {
     Floor,
     /// Node.js with `socket.io`.
     Node,
+    /// The other Socket.IO server in Rust; `bench/peers/socketioxide`.
+    Socketioxide,
     /// This project.
     Unisono,
+}
+
+impl Server {
+    pub(super) const ALL: [Server; 4] = [
+        Server::Floor,
+        Server::Node,
+        Server::Socketioxide,
+        Server::Unisono,
+    ];
 }
 
 impl fmt::Display for Server {
@@ -36,6 +47,7 @@ impl fmt::Display for Server {
         f.write_str(match self {
             Server::Floor => "floor",
             Server::Node => "Node",
+            Server::Socketioxide => "socketioxide",
             Server::Unisono => "unisono",
         })
     }
@@ -44,6 +56,8 @@ impl fmt::Display for Server {
 /// Where the built programs are.
 pub(super) struct Programs {
     pub(super) release: PathBuf,
+    /// Built apart, since it is a workspace of its own.
+    pub(super) socketioxide: PathBuf,
 }
 
 impl Programs {
@@ -51,6 +65,7 @@ impl Programs {
         match server {
             Server::Floor => Command::new(self.release.join("floor")),
             Server::Unisono => Command::new(self.release.join("examples/fanout")),
+            Server::Socketioxide => Command::new(&self.socketioxide),
             Server::Node => {
                 let mut command = Command::new("node");
                 command.arg(workspace::root().join("e2e/servers/fanout.js"));
@@ -60,13 +75,19 @@ impl Programs {
     }
 
     /// Starts a server, on a bus if one is given, and waits until it listens.
-    pub(super) fn start(&self, server: Server, redis: Option<&Redis>) -> Result<Running> {
+    pub(super) fn start(
+        &self,
+        server: Server,
+        redis: Option<&Redis>,
+        environment: &[(&str, &str)],
+    ) -> Result<Running> {
         let address = free_address()?;
         let mut command = self.command(server);
         command
             .env("PORT", address.port().to_string())
             .env("RUST_LOG", "warn")
-            .env_remove("REDIS_URL");
+            .env_remove("REDIS_URL")
+            .envs(environment.iter().copied());
         if let Some(redis) = redis {
             command.env("REDIS_URL", format!("redis://{}", redis.0.address));
         }
@@ -74,11 +95,19 @@ impl Programs {
     }
 
     /// Runs the load generator and gives what it reports.
-    pub(super) fn load(&self, arguments: &[String]) -> Result<Value> {
-        let mut command = Command::new(self.release.join("load"));
-        let output = step::output(command.args(arguments), LOAD_DEADLINE)?;
-        serde_json::from_str(&output)
-            .with_context(|| format!("the load generator reported {output:?}"))
+    pub(super) fn load(&self, arguments: &[String], deadline: Duration) -> Result<Value> {
+        self.report("load", arguments, deadline)
+    }
+
+    /// Runs the library under the allocator that counts, and gives what it reports.
+    pub(super) fn heap(&self, arguments: &[String]) -> Result<Value> {
+        self.report("heap", arguments, LOAD_DEADLINE)
+    }
+
+    fn report(&self, program: &str, arguments: &[String], deadline: Duration) -> Result<Value> {
+        let mut command = Command::new(self.release.join(program));
+        let output = step::output(command.args(arguments), deadline)?;
+        serde_json::from_str(&output).with_context(|| format!("{program} reported {output:?}"))
     }
 }
 
@@ -121,6 +150,11 @@ impl Running {
                 bail!("{program} ended at once; its last words are above")
             }
         }
+    }
+
+    /// The load generator's arguments that name this server.
+    pub(super) fn as_target(&self) -> String {
+        format!("--target {} --pid {}", self.address, self.pid())
     }
 
     pub(super) fn pid(&self) -> u32 {

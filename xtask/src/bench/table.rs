@@ -71,6 +71,12 @@ const ROWS: &[Row] = &[
         budget: Budget::Absolute(3.0),
     },
     Row {
+        label: "idle: RSS per polling session, KiB",
+        measurement: Measurement::IdlePolling,
+        value: |sample| sample["rss_kib_per_client"].as_f64(),
+        budget: Budget::Absolute(25.0),
+    },
+    Row {
         label: "handshake: CPU, namespace and close included, µs",
         measurement: Measurement::Handshakes,
         value: |sample| sample["cpu_us_per_handshake"].as_f64(),
@@ -105,23 +111,25 @@ fn milliseconds(microseconds: &Value) -> Option<f64> {
 /// Medians, ratios, and whether the budgets are met. Rows that were not measured are left out.
 pub(super) fn render(samples: &Samples) -> String {
     let mut text = format!(
-        "{:<50}{:>9}{:>9}{:>9}{:>9}{:>9}  budget\n",
-        "median over rounds", "floor", "Node", "unisono", "× floor", "× Node"
+        "{:<50}{:>9}{:>9}{:>14}{:>9}{:>9}{:>9}  budget\n",
+        "median over rounds", "floor", "Node", "socketioxide", "unisono", "× floor", "× Node"
     );
     for row in ROWS {
         let median = |server| median(samples.get(&(row.measurement, server))?, row.value);
-        let (floor, node, unisono) = (
-            median(Server::Floor),
-            median(Server::Node),
-            median(Server::Unisono),
-        );
+        let [floor, node, other, unisono] = Server::ALL.map(median);
         if unisono.is_none() && node.is_none() {
             continue;
         }
         let over = |base: Option<f64>| Some(unisono? / base.filter(|base| *base > 0.0)?);
-        let cells = [floor, node, unisono, over(floor), over(node)]
-            .map(cell)
-            .concat();
+        let cells = [
+            cell(floor, 9),
+            cell(node, 9),
+            cell(other, 14),
+            cell(unisono, 9),
+            cell(over(floor), 9),
+            cell(over(node), 9),
+        ]
+        .concat();
         let verdict = verdict(&row.budget, unisono, over(floor), over(node));
         writeln!(text, "{:<50}{cells}{verdict}", row.label)
             .expect("writing to a string does not fail");
@@ -129,11 +137,12 @@ pub(super) fn render(samples: &Samples) -> String {
     text
 }
 
-fn cell(value: Option<f64>) -> String {
+/// A number in a column of this width; a dash where nothing was measured.
+pub(super) fn cell(value: Option<f64>, width: usize) -> String {
     match value {
-        None => format!("{:>9}", "–"),
-        Some(value) if value >= 100.0 => format!("{value:>9.0}"),
-        Some(value) => format!("{value:>9.2}"),
+        None => format!("{:>width$}", "–"),
+        Some(value) if value >= 100.0 => format!("{value:>width$.0}"),
+        Some(value) => format!("{value:>width$.2}"),
     }
 }
 
@@ -158,7 +167,7 @@ fn verdict(
 }
 
 /// The middle one, or the mean of the middle two.
-fn median(samples: &[Value], value: fn(&Value) -> Option<f64>) -> Option<f64> {
+pub(super) fn median(samples: &[Value], value: impl Fn(&Value) -> Option<f64>) -> Option<f64> {
     let mut values: Vec<f64> = samples.iter().filter_map(value).collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

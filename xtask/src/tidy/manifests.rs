@@ -5,9 +5,10 @@ use super::{File, Finding, Rule};
 /// Every package must inherit the workspace's lints: forgetting to is silent.
 pub(super) fn check_lints(file: &File) -> Option<Finding> {
     let is_package = file.text.contains("[package]");
-    // The fuzz targets are no part of the workspace.
+    // Fuzz targets and the servers that ours is compared with are no part of the workspace.
     if !is_package
         || file.path.starts_with("fuzz")
+        || file.path.starts_with("bench/peers")
         || file.text.contains("[lints]\nworkspace = true")
     {
         return None;
