@@ -17,8 +17,8 @@ const EVENTS_PER_TURN: usize = 1024;
 const READ_BUFFER: usize = 64 * 1024;
 /// A handshake or a frame that does not end within this much is not a benchmark's.
 const MAX_PARTIAL: usize = wire::MAX_FRAME + 16;
-/// Unsent bytes at which a reader is given up, as a real server must: the outbound limit of the library.
-const MAX_UNSENT: usize = 1024 * 1024;
+/// Unsent bytes at which a reader is given up, as a real server must: what the library is given in the largest run.
+const MAX_UNSENT: usize = 4 * 1024 * 1024;
 /// The clients of a benchmark leave long before this server would have to ping them.
 const OPEN: &[u8] = br#"0{"sid":"AAAAAAAAAAAAAAAAAAAA","upgrades":[],"pingInterval":3600000,"pingTimeout":20000,"maxPayload":1000000}"#;
 const CONNECTED: &[u8] = br#"40{"sid":"BBBBBBBBBBBBBBBBBBBB"}"#;

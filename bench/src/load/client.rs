@@ -55,19 +55,44 @@ enum Discarded {
     End,
 }
 
+/// More than this unsent is a server that does not read: the publishes of sixteen laps are a quarter of it.
+const MAX_UNSENT: usize = 4 * 1024 * 1024;
+
 /// The bytes that a client says, and where it is heard.
 pub(super) struct Line {
     stream: TcpStream,
     /// `ip:port` of the server.
     pub(super) host: Box<str>,
+    /// What the socket did not take. Empty, as a rule.
+    unsent: Vec<u8>,
 }
 
 impl Line {
-    /// A client writes a few hundred bytes at a time: a socket that does not take them is not served any more.
+    /// Sends, now or when the socket takes more. False when there is no point any more.
     pub(super) fn write(&mut self, bytes: &[u8]) -> bool {
-        self.stream
-            .write(bytes)
-            .is_ok_and(|count| count == bytes.len())
+        if self.unsent.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(count) => self.unsent.extend_from_slice(&bytes[count..]),
+                Err(error) if is_over(&error) => return false,
+                Err(_) => self.unsent.extend_from_slice(bytes),
+            }
+        } else {
+            self.unsent.extend_from_slice(bytes);
+        }
+        self.unsent.len() <= MAX_UNSENT
+    }
+
+    fn flush(&mut self) -> bool {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if is_over(&error) => return false,
+                // Writable is reported again.
+                Err(_) => return true,
+            }
+        }
+        self.unsent = Vec::new();
+        true
     }
 }
 
@@ -90,7 +115,11 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(stream: TcpStream, host: Box<str>, opening: Opening) -> Self {
         Self {
-            line: Line { stream, host },
+            line: Line {
+                stream,
+                host,
+                unsent: Vec::new(),
+            },
             talk: Talk::Connecting(opening),
             partial: Vec::new(),
             stopped: false,
@@ -105,14 +134,14 @@ impl Client {
         }
     }
 
-    /// Says the first words once TCP is connected. False if it could not connect.
+    /// Says the first words once TCP is connected, and later what could not be said at once. False if it cannot be said.
     pub(super) fn start(&mut self) -> bool {
         let Talk::Connecting(opening) = &self.talk else {
-            return true;
+            return self.line.flush();
         };
         match (self.line.stream.take_error(), self.line.stream.peer_addr()) {
             (Ok(None), Ok(_)) => {}
-            (Ok(None), Err(error)) => return error.kind() == ErrorKind::NotConnected,
+            (Ok(None), Err(error)) => return !is_over(&error),
             _ => return false,
         }
         let (talk, words) = match opening {

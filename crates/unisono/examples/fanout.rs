@@ -2,7 +2,7 @@
 //! `room`, sender included. On `ask` it asks the client for an acknowledgement, for a second.
 //!
 //! Environment: `PORT` (3000), `REDIS_URL` (alone if unset), `REDIS_ADAPTER` (`classic`), `WORKERS` (threads, one per core if unset),
-//! `PING_INTERVAL_MS` (25000), `PING_TIMEOUT_MS` (20000). Prints `up` when it listens.
+//! `PING_INTERVAL_MS` (25000), `PING_TIMEOUT_MS` (20000), `QUEUE_BYTES` (the library's default of 1 MiB). Prints `up` when it listens.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,6 +47,9 @@ async fn run(port: u16) -> Result<(), Box<dyn std::error::Error>> {
         .namespace(namespace)
         .ping_interval(milliseconds("PING_INTERVAL_MS", 25_000)?)
         .ping_timeout(milliseconds("PING_TIMEOUT_MS", 20_000)?);
+    if let Ok(bytes) = std::env::var("QUEUE_BYTES") {
+        io = io.queue_limits(bytes.parse()?, 4096);
+    }
     if let Ok(url) = std::env::var("REDIS_URL") {
         let adapter = std::env::var("REDIS_ADAPTER").unwrap_or_else(|_| "classic".to_owned());
         if adapter != "classic" {

@@ -13,8 +13,10 @@ use crate::step::step;
 
 const CLIENTS: [usize; 3] = [10, 1_000, 10_000];
 const IN_FLIGHT: [usize; 2] = [1, 16];
-/// Bytes of the argument. The largest makes a frame of a little less than 64 KiB: sixteen in flight then fit the queue of 1 MiB that a client has by default.
-const PAYLOADS: [usize; 3] = [16, 1_024, 64 * 1024 - 64];
+/// Bytes of the argument.
+const PAYLOADS: [usize; 3] = [16, 1_024, 64 * 1024];
+/// Sixteen of the largest in flight are more than the queue of 1 MiB that a client has by default: with it, whoever reads a little late is closed as slow.
+const QUEUE: [(&str, &str); 1] = [("QUEUE_BYTES", "4194304")];
 /// A cell is measured until this much was delivered, if that comes before its time: the largest would move gigabytes otherwise.
 const MAX_BYTES: u64 = 2 << 30;
 
@@ -60,7 +62,7 @@ impl Cell {
     }
 
     fn take(self, server: Server, programs: &Programs, is_quick: bool) -> Result<Value> {
-        let running = programs.start(server, None, &[])?;
+        let running = programs.start(server, None, &QUEUE)?;
         let seconds = if is_quick { "0.5" } else { "3" };
         let line = format!(
             "fanout --clients {} --in-flight {} --payload {} --warm-up {seconds} --seconds {seconds} --max-bytes {MAX_BYTES} {}",
@@ -106,6 +108,19 @@ pub(super) fn run(options: &Options, programs: &Programs, servers: &[Server]) ->
         }
     }
     println!("\n{}", render(&cells, &all));
+    for samples in &all {
+        for error in samples
+            .values
+            .iter()
+            .filter_map(|value| value["error"].as_str())
+        {
+            println!(
+                "{}, {}: {error}",
+                cells[samples.cell].name().trim_start(),
+                samples.server
+            );
+        }
+    }
     Ok(all
         .into_iter()
         .map(|samples| {
