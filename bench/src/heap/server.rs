@@ -11,7 +11,7 @@ use unisono::{Args, Io, Namespace, Socket, Space, Value};
 pub(super) const ROOM: &str = "room";
 
 async fn join(socket: Socket) {
-    socket.join(ROOM);
+    socket.join(ROOM).ok();
 }
 
 async fn publish(space: Space, Args(mut args): Args) {

@@ -204,6 +204,11 @@ impl Outgoing {
         self.frames.len()
     }
 
+    /// The Engine.IO packets that it is made of: the text and its attachments.
+    pub(crate) fn packets(&self) -> usize {
+        1 + self.attachments().count()
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }

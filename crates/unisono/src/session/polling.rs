@@ -1,5 +1,6 @@
 //! The long-polling side of a session: GETs carry the queue out, POSTs bring packets in, and a WebSocket may take over.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,8 +13,16 @@ use crate::conn::{Mailbox, Post};
 use crate::dialect::Dialect;
 use crate::outgoing::Outgoing;
 
-/// Packets of a POST in one step of the session: a body of the largest size may hold half a million.
+/// Packets of a POST in one step of the session: a body may hold sixteen thousand.
 const MAX_RECORDS: usize = 256;
+
+/// Packets in one answer to a GET. The Python client takes more than sixteen (`max_decode_packets` of python-engineio) for an attack
+/// and drops the connection, and what was in the payload with it.
+const MAX_PACKETS_PER_POLL: usize = 16;
+
+/// A client with more messages waiting than these gets them all at once: sixteen for each round trip would not save it from being
+/// closed as slow.
+const FAR_BEHIND: usize = 256;
 
 /// A POST that is being worked off.
 #[derive(Debug, Default)]
@@ -115,7 +124,7 @@ impl Session {
     }
 
     /// Answers the waiting GET if there is something to say.
-    fn answer_poll(&self) {
+    fn answer_poll(&mut self) {
         let mut mail = self.conn.mailbox();
         let mail = &mut *mail;
         let Some(polling) = mail.polling.as_mut() else {
@@ -136,6 +145,8 @@ impl Session {
         };
         // If the client has given up meanwhile, the request's guard ends the session.
         let _ = poll.send(reply);
+        // More may wait than one answer carries.
+        self.write_deadline = NEVER;
     }
 
     fn work_off_post(&mut self) -> bool {
@@ -208,10 +219,27 @@ impl Session {
     }
 }
 
-/// Takes the whole queue as one payload.
+/// Takes what one answer may carry as one payload.
 fn drain(mail: &mut Mailbox, dialect: Dialect) -> Payload {
-    let queue = std::mem::take(&mut mail.queue);
-    let bytes = queue.iter().map(|message| message.len()).sum();
-    mail.written(queue.len(), bytes);
-    Payload::new(queue.iter(), dialect)
+    let count = count_for_one_poll(&mail.queue);
+    let taken: Vec<_> = mail.queue.drain(..count).collect();
+    if mail.queue.is_empty() {
+        mail.queue = VecDeque::new();
+    }
+    let bytes = taken.iter().map(|message| message.len()).sum();
+    mail.written(taken.len(), bytes);
+    Payload::new(taken.iter(), dialect)
+}
+
+/// How many of the waiting messages go into one answer: whole messages, one at least.
+fn count_for_one_poll(queue: &VecDeque<Arc<Outgoing>>) -> usize {
+    if queue.len() > FAR_BEHIND {
+        return queue.len();
+    }
+    let mut packets = 0;
+    let fitting = queue.iter().take_while(|message| {
+        packets += message.packets();
+        packets <= MAX_PACKETS_PER_POLL
+    });
+    fitting.count().max(1)
 }

@@ -2,6 +2,7 @@
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use unisono::Value;
 use unisono_test::await_until;
 
 use crate::raw::{PATIENCE, get, open, poll, post, request};
@@ -163,4 +164,35 @@ async fn a_post_of_more_events_than_may_wait_is_worked_off() {
             seen += 1;
         }
     }
+}
+
+#[tokio::test]
+async fn an_answer_carries_what_the_python_client_takes_at_once() {
+    let server = TestServer::start().await;
+    let sid = open(server.port).await;
+    post(server.port, &sid, "40").await;
+    poll(server.port, &sid).await;
+    let space = server.io.of("/").unwrap();
+    let packets = async || {
+        let body = poll(server.port, &sid).await.body;
+        body.split('\u{1e}').count()
+    };
+    for n in 0..40 {
+        space.emit("news", &n).unwrap();
+    }
+    assert_eq!(
+        [packets().await, packets().await, packets().await],
+        [16, 16, 8]
+    );
+    // A message stays whole with its attachments.
+    let pair = [Value::Bin(vec![1].into()), Value::Bin(vec![2].into())];
+    for _ in 0..7 {
+        space.emit("news", &pair).unwrap();
+    }
+    assert_eq!([packets().await, packets().await], [15, 6]);
+    // Who is far behind gets everything.
+    for n in 0..257 {
+        space.emit("news", &n).unwrap();
+    }
+    assert_eq!(packets().await, 257);
 }

@@ -12,7 +12,7 @@ use super::Future;
 use super::attack::outcome;
 use super::process::{Process, Watch};
 use super::websocket::frame;
-use crate::raw::{Frame, PATIENCE, RawSocket, open, poll, post};
+use crate::raw::{Frame, PATIENCE, RawSocket, get, open, poll, post, request, sid_of};
 
 /// One flood.
 pub(super) struct Flood {
@@ -84,7 +84,8 @@ pub(super) const PACKETS: &[Flood] = &[
 #[rustfmt::skip]
 pub(super) const REQUESTS: &[Flood] = &[
     flood("CVE-2020-36048", "an EIO3 payload of 300,000 `1:2` on an EIO4 session", "200 ok", NONE, 16, |port| Box::pin(posted(port, "1:2".repeat(300_000)))),
-    flood("CVE-2020-36048", "a payload of half a million noops", "200 ok", NONE, 16, |port| Box::pin(posted(port, "6\u{1e}".repeat(499_999) + "1"))),
+    flood("CVE-2020-36048", "an EIO3 payload of 300,000 pings `1:2` on an EIO3 session that is not polled", "200 ok", ("slow_reader", 1), 16, |port| Box::pin(eio3_pings(port))),
+    flood("CVE-2020-36048", "a payload of half a million noops: after 16,384 packets it is too many", "200 ok", ("packet", 1), 16, |port| Box::pin(posted(port, "6\u{1e}".repeat(499_999) + "1"))),
     flood("derived", "a gzip bomb as a body: not inflated", "200 ok", ("packet", 1), 16, |port| Box::pin(posted(port, "\u{1f}\u{8}\u{0}".repeat(300_000)))),
     flood("CVE-2026-48802", "1,000 sessions that never CONNECT", "1000 sessions", ("connect_timeout", 1000), 24, |port| Box::pin(silent_sessions(port))),
     flood("CVE-2026-48802", "300 WebSockets that never CONNECT", "300 times close", ("connect_timeout", 300), 16, |port| Box::pin(silent_websockets(port))),
@@ -377,6 +378,15 @@ async fn joined(port: u16) -> String {
 async fn posted(port: u16, body: String) -> String {
     let sid = joined(port).await;
     let answer = post(port, &sid, &body).await;
+    super::attack::in_words(&answer)
+}
+
+/// Each ping asks for a pong, which nobody fetches.
+async fn eio3_pings(port: u16) -> String {
+    let query = "EIO=3&transport=polling";
+    let sid = sid_of(&get(port, query).await.body);
+    let target = format!("/socket.io/?{query}&sid={sid}");
+    let answer = request(port, "POST", &target, "", &"1:2".repeat(300_000)).await;
     super::attack::in_words(&answer)
 }
 

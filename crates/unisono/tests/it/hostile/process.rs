@@ -123,6 +123,7 @@ async fn run() {
         .on("flood", flood);
     let io = Io::builder()
         .connect_timeout(Duration::from_secs(1))
+        .allow_eio3(true)
         .namespace(namespace)
         .build();
     let shown = io.clone();

@@ -65,19 +65,32 @@ async fn events(stage: &mut Stage<'_>) {
     for n in 0..50 {
         stage.peer.emit("a", "echo", json!([n])).await;
     }
-    for n in 0..50 {
-        assert_eq!(stage.peer.message("a", "echo").await, json!([n]));
-    }
+    let expected: Vec<Value> = (0..50).map(|n| json!([n])).collect();
+    assert_eq!(messages(stage, "echo", 50).await, expected);
     let space = stage.server.io.of("/").unwrap();
     for n in 0..50 {
         space.emit("news", &json!({ "n": n })).unwrap();
     }
-    for n in 0..50 {
-        assert_eq!(stage.peer.message("a", "news").await, json!([{ "n": n }]));
+    let expected: Vec<Value> = (0..50).map(|n| json!([{ "n": n }])).collect();
+    assert_eq!(messages(stage, "news", 50).await, expected);
+    if stage.row.can(Part::Large) {
+        let large = "x".repeat(200_000);
+        stage.echo("a", json!([large])).await;
     }
-    let large = "x".repeat(200_000);
-    stage.echo("a", json!([large])).await;
     stage.assert_transport(1);
+}
+
+/// The next events of this name, sorted where the library does not keep their order.
+async fn messages(stage: &mut Stage<'_>, event: &str, count: usize) -> Vec<Value> {
+    let mut messages = Vec::new();
+    for _ in 0..count {
+        messages.push(stage.peer.message("a", event).await);
+    }
+    if !stage.row.can(Part::Order) {
+        let number = |args: &Value| args[0].as_u64().or(args[0]["n"].as_u64());
+        messages.sort_by_key(number);
+    }
+    messages
 }
 
 /// The server acknowledges the client's events, and the client the server's.
@@ -188,6 +201,9 @@ async fn rooms(stage: &mut Stage<'_>) {
 
 /// The network breaks: the server notices, the client comes back by itself as a new socket, with the same `auth`.
 async fn reconnect(stage: &mut Stage<'_>) {
+    if stage.is_polling() && !stage.row.can(Part::PollingAgain) {
+        return;
+    }
     let auth = json!({ "token": "again" });
     stage.open("a", json!({ "auth": auth })).await;
     assert_eq!(stage.peer.message("a", "auth").await, json!([auth]));

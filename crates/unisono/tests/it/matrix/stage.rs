@@ -119,6 +119,10 @@ impl<'p> Stage<'p> {
         Ok(())
     }
 
+    pub(super) fn is_polling(&self) -> bool {
+        self.way == Way::Polling
+    }
+
     /// Emits `echo` and waits for it.
     pub(super) async fn echo(&mut self, client: &str, args: Value) {
         self.peer.emit(client, "echo", args.clone()).await;
