@@ -111,7 +111,7 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     /// matcher that takes the name. Names with glob characters, `#` or control characters in them are refused.
     ///
     /// Each name is a namespace of its own, with these handlers and this state. It exists from the moment when the first client has
-    /// passed the middleware until nobody is in it and the application holds no handle to it (a [`Socket`](crate::Socket) or a
+    /// passed the middleware until nobody is in it and the application holds no handle to it (a [`Socket`] or a
     /// [`Space`](crate::Space)). What other nodes say to it reaches this node from the moment when the bus has confirmed the subscription,
     /// a round trip after the first client was let in. How many there may be at a time is bounded by
     /// [`max_dynamic_namespaces`](crate::IoBuilder::max_dynamic_namespaces).
@@ -127,7 +127,7 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     }
 
     /// Runs when a client asks to join, before it is in: an async function with the usual arguments, among them
-    /// [`Auth<T>`](crate::Auth) and the [`Socket`](crate::Socket) that it is about to become. Several run in the order of their
+    /// [`Auth<T>`](crate::Auth) and the [`Socket`] that it is about to become. Several run in the order of their
     /// registration; the first error ends it: the client gets CONNECT_ERROR (`{"message", "data"}`) and never was in the namespace. An
     /// `auth` that cannot be read as the `T` of `Auth<T>` is an error too.
     ///

@@ -42,7 +42,7 @@ pub enum SlowReaders {
     /// The client is closed. It comes back by itself, and finds out what it has missed.
     #[default]
     Close,
-    /// The events that have waited longest are dropped, as many as it takes. For events that are worth less the older they are.
+    /// The events that have waited longest are dropped, as many as it takes, to make room for whatever comes, of this namespace or another. For events that are worth less the older they are.
     DropOldest,
     /// An event takes the place of an earlier one with the same key that still waits, whether the queue is full or not: the earlier is
     /// dropped, the new one goes to the end. Events without a key are as under [`SlowReaders::Close`]. For states, of which only the newest
@@ -54,7 +54,7 @@ pub enum SlowReaders {
 #[derive(Clone)]
 pub struct KeyOf {
     find: Arc<FindKey>,
-    /// Random for each namespace, so that nobody can choose keys that collide.
+    /// Random for each policy, so that nobody can choose keys that collide.
     hasher: RandomState,
 }
 
@@ -72,8 +72,8 @@ impl SlowReaders {
         })
     }
 
-    /// What may become of this event while it waits; `args` begins with its name.
-    pub(crate) fn spares(&self, args: &[Value]) -> Spare {
+    /// What may become of this event of `nsp` while it waits; `args` begins with its name.
+    pub(crate) fn spares(&self, nsp: &str, args: &[Value]) -> Spare {
         match self {
             Self::Close => Spare::No,
             Self::DropOldest => Spare::Oldest,
@@ -87,7 +87,9 @@ impl SlowReaders {
                     tracing::error!("the key function of a namespace panicked");
                     None
                 });
-                key.map_or(Spare::No, |key| Spare::Older(key_of.hasher.hash_one(key)))
+                key.map_or(Spare::No, |key| {
+                    Spare::Older(key_of.hasher.hash_one((nsp, key)))
+                })
             }
         }
     }
@@ -117,7 +119,7 @@ pub(crate) enum Spare {
     No,
     /// It can when the queue is full.
     Oldest,
-    /// It can when one with the same key comes. The key is a hash of 64 bits, random for each namespace: that two of a queue's keys are
+    /// It can when one with the same key comes. It is a hash of 64 bits of namespace and key, random for each policy: that two of a queue's keys are
     /// taken for one happens less often than once in 10^12 full queues.
     Older(u64),
 }

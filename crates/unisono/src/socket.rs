@@ -274,7 +274,7 @@ impl Socket {
         let space = &self.0.space;
         let spare = match id {
             Some(_) => Spare::No,
-            None => space.handlers.slow_readers.spares(&args),
+            None => space.handlers.slow_readers.spares(&space.name, &args),
         };
         let message = Outgoing::event(&space.name, id, &args, kind, spare)?;
         if self.0.conn.push(message) {

@@ -157,7 +157,7 @@ impl SpaceInner {
         } else {
             Kind::Reliable
         };
-        let spare = self.handlers.slow_readers.spares(&message.args);
+        let spare = self.handlers.slow_readers.spares(&self.name, &message.args);
         let outgoing = Outgoing::event(&self.name, None, &message.args, kind, spare)?;
         Ok(outgoing)
     }

@@ -239,3 +239,24 @@ async fn a_polling_client_that_does_not_poll_is_gone_within_the_deadline() {
     assert_eq!(stage.server.refused("slow_reader"), 1);
     assert_eq!(stage.disconnects.load(SeqCst), 1);
 }
+
+#[tokio::test]
+async fn a_key_is_one_namespaces_own() {
+    let policy = SlowReaders::keep_latest(|event, _| Some(event.to_owned()));
+    let other = Namespace::new("/other").slow_readers(policy.clone());
+    let stage = Stage::with(policy, |io| io.namespace(other)).await;
+    let mut reader = RawSocket::enter(stage.server.port).await;
+    reader.send("40/other,").await;
+    assert!(reader.text().await.starts_with("40/other,"));
+    let sent = stage.fill(|stats| stats.slow_replaced > 100).await;
+    stage.emit(sent).await;
+    let other = stage.server.io.of("/other").unwrap();
+    for event in ["a", "b"] {
+        other.emit(event, &()).unwrap();
+    }
+    let (_, others) = numbers_until(&mut reader, sent).await;
+    assert!(others.is_empty(), "{others:?}");
+    for event in ["a", "b"] {
+        assert_eq!(reader.text().await, format!("42/other,[\"{event}\"]"));
+    }
+}
