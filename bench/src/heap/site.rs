@@ -117,7 +117,7 @@ pub(super) fn attribute(profile: &Value, clients: usize) -> Value {
             rows.push((site, held));
         }
     }
-    rows.sort_by_key(|(_, held)| std::cmp::Reverse(held.rounded));
+    rows.sort_by_key(|(_, held)| std::cmp::Reverse((held.rounded, held.bytes)));
     rows.push(("everything smaller".to_owned(), rest));
     rows.into_iter()
         .map(|(site, held)| {
