@@ -137,7 +137,9 @@ impl<P> Builder<P> {
     }
 
     /// How long a client may take nothing of what waits for it, not a byte, before it is closed as slow; on long-polling, how long something
-    /// may wait for its next GET. Progress, however slow, begins the time anew. Default: the time it has to [answer a ping](Self::ping_timeout),
+    /// may wait for its next GET. Progress begins the time anew. What counts is what the kernel can tell: it reports room again only when a
+    /// good part of its send buffer is free, and a GET that is still being answered is no new one; so give clients on very slow lines
+    /// more. Default: the time it has to [answer a ping](Self::ping_timeout),
     /// which a client that only looks alive, by pongs that nobody asked for, would otherwise evade.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.config.write_timeout = Some(timeout);

@@ -205,7 +205,7 @@ impl Session {
             }
             let now = self.server.now_ms();
             match self.phase {
-                Phase::Open if self.write_deadline <= now => self.give_up_writing(),
+                Phase::Open if self.write_deadline <= now => self.give_up_writing(cx, now),
                 Phase::Open => self.handle_due(now),
                 Phase::Finishing { deadline } if deadline <= now => self.finished(),
                 Phase::Finishing { .. } | Phase::Done => {}

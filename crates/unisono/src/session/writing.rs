@@ -81,8 +81,12 @@ impl Session {
         }
     }
 
-    /// The client has taken nothing for too long.
-    pub(super) fn give_up_writing(&mut self) {
+    /// The client has taken nothing for too long, unless it was this node that did not get to write.
+    pub(super) fn give_up_writing(&mut self, cx: &mut Context<'_>, now: u64) {
+        self.poll_websocket_write(cx);
+        if self.phase != Phase::Open || self.write_deadline > now {
+            return;
+        }
         self.server.counters.refuse(Refusal::SlowReader);
         tracing::info!(sid = %self.conn.sid, "closing a connection that takes nothing");
         self.end(CloseReason::ForcedClose);

@@ -95,7 +95,7 @@ pub(super) const PYTHON_ASYNC: Row = Row {
     client: Client::Python("async"),
     gaps: &[Gap {
         part: Part::PollingAgain,
-        reason: "over polling it does not always come back when the network breaks again and again.",
+        reason: "over polling it did not always come back when the network broke again and again; why is not known yet.",
     }],
 };
 
@@ -105,11 +105,11 @@ pub(super) const RUST: Row = Row {
     gaps: &[
         Gap {
             part: Part::Large,
-            reason: "over polling it reads each piece of a large answer as an answer of its own, and gives up.",
+            reason: "over polling it gave up on an answer of 200 kB; probably it reads each piece of it as an answer of its own.",
         },
         Gap {
             part: Part::PollingAgain,
-            reason: "over polling it does not come back for good when the network breaks: its next emit fails.",
+            reason: "over polling its next emit failed after the network broke; why is not known yet.",
         },
         Gap {
             part: Part::Answers,
