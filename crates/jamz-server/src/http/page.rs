@@ -73,6 +73,16 @@ impl Page {
                 "Volatile events dropped because the recipient was busy.",
                 stats.volatile_dropped,
             ),
+            (
+                "unisono_slow_dropped_total",
+                "Events dropped to make room for newer ones of a slow reader.",
+                stats.slow_dropped,
+            ),
+            (
+                "unisono_slow_replaced_total",
+                "Events of a slow reader replaced by newer ones of the same key.",
+                stats.slow_replaced,
+            ),
         ] {
             self.one(name, "counter", help, value);
         }
