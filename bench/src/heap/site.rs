@@ -9,7 +9,11 @@ const SMALL: f64 = 8.0;
 
 /// Words of a frame, and what an allocation below it is. The innermost frame that has any decides; each names a type or a file that wants memory for a
 /// connection.
-const NAMES: [(&str, &str); 24] = [
+const NAMES: [(&str, &str); 25] = [
+    (
+        "ArcInner<unisono::conn::Conn>",
+        "Conn: ids, limits and mailbox",
+    ),
     (
         "ArcInner<unisono::socket::SocketInner>",
         "SocketInner: the client in its namespace",
@@ -46,10 +50,7 @@ const NAMES: [(&str, &str); 24] = [
     ),
     ("new<unisono::", "state of the request that waits"),
     ("(src/http/handover.rs:", "state of the HTTP connection"),
-    (
-        "(src/http/handshake.rs:",
-        "Conn: mailbox, and the handshake's URL and headers",
-    ),
+    ("(src/http/handshake.rs:", "the handshake's URL and headers"),
     (
         "(src/session/slots.rs:",
         "Slot: its line of events and handlers",
