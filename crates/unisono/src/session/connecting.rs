@@ -51,6 +51,10 @@ impl Connecting {
         Some(client.socket)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Drops the middleware of all.
     pub(super) fn clear(&mut self) {
         self.0 = None;

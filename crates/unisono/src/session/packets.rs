@@ -164,6 +164,9 @@ impl Session {
 
     /// Runs the middleware of the clients that want to join.
     pub(super) fn poll_connecting(&mut self, cx: &mut Context<'_>) {
+        if self.connecting.is_empty() {
+            return;
+        }
         let limit = Duration::from_millis(self.server.config.connection.connect_timeout_ms);
         for (socket, outcome) in self.connecting.poll(cx, limit) {
             match outcome {
