@@ -95,3 +95,13 @@ pub use unisono_cluster::{Broker, LinkState, LinkStats, MemoryBroker, MemoryBus}
 pub use unisono_proto::Value;
 pub use unisono_proto::engine::{Revision, Transport};
 pub use unisono_proto::value::Binary;
+
+/// The Rust code in the repository's documents: compiled, and run where it ends.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
+
+    #[doc = include_str!("../../../docs/api-from-node.md")]
+    mod api_from_node {}
+}

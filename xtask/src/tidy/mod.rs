@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: rules of this repository that no compiler checks. Each finding names its place and what to do.
 
 mod exceptions;
+mod guarantees;
 mod links;
 mod manifests;
 mod rust;
@@ -38,6 +39,7 @@ enum Rule {
     Whitespace,
     MachinePath,
     Link,
+    Guarantee,
     Manifest,
 }
 
@@ -109,6 +111,7 @@ fn check(files: &[File]) -> Vec<Finding> {
         }
     }
     findings.extend(links::check(files));
+    findings.extend(guarantees::check(files));
     findings.extend(manifests::check_kustomization(files));
     findings
 }

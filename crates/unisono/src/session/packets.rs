@@ -213,18 +213,26 @@ impl Session {
     /// The application ends a socket: DISCONNECT, and the connection too if it asked for that.
     pub(super) fn leave(&mut self, leave: &Leave) {
         if let Some((member, nsp)) = self.slots.member_of(&leave.socket) {
-            self.machine.leave(member);
-            if let Ok(packet) = Outgoing::packet(&Packet::Disconnect { nsp }) {
-                self.conn.push(packet);
-            }
-            self.slots
-                .leave(member, CloseReason::ServerNamespaceDisconnect);
+            self.dismiss(member, nsp);
         } else if let Some(socket) = self.connecting.remove(&leave.socket) {
             let refused = Refused::new(Refusal::Forbidden, "disconnected by the server");
             self.refuse_client(socket.namespace(), refused);
         }
         if leave.close {
+            // Each namespace is told: a stock client in one that only sees the transport end would come back by itself.
+            for (member, nsp) in self.slots.members() {
+                self.dismiss(member, nsp);
+            }
             self.conn.close(CloseReason::ForcedClose);
         }
+    }
+
+    fn dismiss(&mut self, member: usize, nsp: String) {
+        self.machine.leave(member);
+        if let Ok(packet) = Outgoing::packet(&Packet::Disconnect { nsp }) {
+            self.conn.push(packet);
+        }
+        self.slots
+            .leave(member, CloseReason::ServerNamespaceDisconnect);
     }
 }

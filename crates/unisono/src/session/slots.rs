@@ -113,6 +113,15 @@ impl Slots {
         Some((slot.member?, slot.socket.namespace().to_owned()))
     }
 
+    /// Every membership, with its namespace.
+    pub(crate) fn members(&self) -> Vec<(usize, String)> {
+        let members = self.slots.iter().filter_map(|slot| {
+            let nsp = slot.socket.namespace().to_owned();
+            Some((slot.member?, nsp))
+        });
+        members.collect()
+    }
+
     pub(crate) fn leave_all(&mut self, reason: CloseReason) {
         let members: Vec<usize> = self.slots.iter().filter_map(|slot| slot.member).collect();
         for member in members {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use unisono::{Ack, Data, EmitError, Io, MemoryBus, Namespace, Socket, Value};
+use unisono::{Ack, AckError, Data, EmitError, Io, MemoryBus, Namespace, Socket, Value};
 use unisono_test::{Conversation, await_until};
 
 use crate::raw::{Frame, PATIENCE, RawSocket};
@@ -227,4 +227,30 @@ async fn stock_clients_answer_a_broadcast() {
             .iter()
             .all(|(_, args)| args[1].as_bin().is_some())
     );
+}
+
+#[tokio::test]
+async fn a_client_owes_a_bounded_number_of_answers() {
+    const OWED: usize = 1024;
+    let server = TestServer::of(namespace()).await;
+    let (mut client, id) = member(&server, "a").await;
+    let space = server.io.of("/").unwrap();
+    let socket = space.local_socket(&id).unwrap();
+    let ask = || socket.emit_with_ack("x", &(), PATIENCE);
+    let mut owed: Vec<_> = (0..OWED).map(|_| ask()).collect();
+    assert_eq!(ask().await, Err(AckError::TooMany));
+    // A broadcast goes on without it, and it is not asked.
+    let all = space.broadcast().emit_with_ack("y", &(), PATIENCE).await;
+    assert_eq!(all.unwrap().missing, [id]);
+    // Who gives up, and who is answered, makes room.
+    drop(owed.pop());
+    let (first, _) = split_owned(&client.text().await);
+    client.send(&format!("43{first}[7]")).await;
+    assert_eq!(owed.remove(0).await, Ok(vec![Value::Int(7)]));
+    let more = [tokio::spawn(ask()), tokio::spawn(ask())];
+    assert_eq!(ask().await, Err(AckError::TooMany));
+    drop(client);
+    for asked in more {
+        assert_eq!(asked.await.unwrap(), Err(AckError::Disconnected));
+    }
 }

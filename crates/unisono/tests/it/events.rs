@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use unisono::{AckError, Args, Data, DisconnectReason, Io, Namespace, Socket, State, Value};
 use unisono_test::await_until;
 
@@ -344,4 +344,30 @@ async fn a_connection_that_ends_behind_its_handlers_lets_them_finish() {
         server.io.stats().sockets == 0
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_handlers_have_no_room_for_is_not_read() {
+    // As documented on `Socket::emit_with_ack`: so many may wait for a handler.
+    const WAITING: usize = 64;
+    let (gate, handled) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (closed, counted) = (gate.clone(), handled.clone());
+    let slow = move || {
+        let (gate, handled) = (closed.clone(), counted.clone());
+        async move {
+            gate.acquire().await.unwrap().forget();
+            handled.fetch_add(1, SeqCst);
+        }
+    };
+    let server = TestServer::of(Namespace::new("/").on("slow", slow)).await;
+    let mut socket = RawSocket::enter(server.port).await;
+    for _ in 0..1000 {
+        socket.send("42[\"slow\"]").await;
+    }
+    let received = || server.io.stats().events_received as usize;
+    await_until("a full line", PATIENCE, || received() >= WAITING).await;
+    // One is at its handler, the others wait, the rest is not even decoded.
+    assert!(received() <= WAITING + 1, "{}", received());
+    gate.add_permits(1000);
+    await_until("all", PATIENCE, || handled.load(SeqCst) == 1000).await;
 }

@@ -6,6 +6,7 @@
 )]
 
 mod acks;
+mod as_node;
 mod conformance;
 mod drain;
 mod dynamic;

@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use serde_json::json;
-use unisono::{Decision, Io, MemoryBus, Namespace, Note};
+use unisono::{
+    Broker, Decision, Io, LinkState, LinkStats, MemoryBroker, MemoryBus, Namespace, Note,
+};
+use unisono_cluster::{Inbox, PublishError, Subscription};
 
 use crate::raw::RawSocket;
 use crate::server::TestServer;
@@ -96,7 +99,7 @@ async fn a_commit_that_is_cancelled_after_its_echo_is_known_to_have_happened() {
     // What a store does: the message is on the bus before its answer is here.
     let template = came.template().unwrap();
     let other = bus.broker();
-    unisono::Broker::publish(&other, &template.channel, template.fill(1)).unwrap();
+    Broker::publish(&other, &template.channel, template.fill(1)).unwrap();
     assert!(!came_back.cancel(), "its message has come back");
     assert!(awaited.cancel(), "nobody has published it");
 }
@@ -111,4 +114,57 @@ async fn a_payload_that_is_no_map_has_no_place_for_a_revision() {
         .prepare(&[], "changed", &1, None)
         .unwrap_err();
     assert_eq!(error, unisono::EmitError::NotAMap);
+}
+
+/// A broker that takes messages and loses them.
+struct Mute(MemoryBroker);
+
+impl Broker for Mute {
+    fn attach(&self, inbox: Arc<dyn Inbox>) {
+        self.0.attach(inbox);
+    }
+
+    fn subscribe(&self, subscription: Subscription) {
+        self.0.subscribe(subscription);
+    }
+
+    fn unsubscribe(&self, subscription: &Subscription) {
+        self.0.unsubscribe(subscription);
+    }
+
+    fn publish(&self, _: &str, _: Bytes) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    fn state(&self) -> LinkState {
+        self.0.state()
+    }
+
+    fn suspect(&self) {
+        self.0.suspect();
+    }
+
+    fn stats(&self) -> LinkStats {
+        self.0.stats()
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+}
+
+#[tokio::test]
+async fn an_echo_that_does_not_come_is_delivered_here_alone() {
+    let io = Io::builder()
+        .namespace(Namespace::new("/"))
+        .broker(Arc::new(Mute(MemoryBus::new().broker())), "socket.io");
+    let node = TestServer::serve(io.build()).await;
+    let mut client = RawSocket::enter(node.port).await;
+    let space = node.io.of("/").unwrap();
+    space.broadcast().ordered().emit("ordered", &1).unwrap();
+    // What is not ordered does not wait for it.
+    space.emit("at once", &2).unwrap();
+    assert_eq!(client.text().await, "42[\"at once\",2]");
+    assert_eq!(client.text().await, "42[\"ordered\",1]");
+    assert_eq!(node.io.stats().echoes_missed, 1);
 }
