@@ -7,6 +7,23 @@
 //! - [`classic`]: broadcasts as bytes, exactly as `@socket.io/redis-adapter` 8 puts them on Redis.
 //! - [`Node`]: the conversation of one namespace: what is ours, what is for us, what did not come back, what got lost.
 //! - [`Broker`]: the seam to what carries the bytes, and its contract; [`MemoryBus`] is its in-memory twin.
+//!
+//! Who gets a broadcast on this node:
+//!
+//! ```
+//! use unisono_cluster::Rooms;
+//!
+//! let mut rooms = Rooms::default();
+//! for (sid, room) in [("ada", "red"), ("bob", "red"), ("cyd", "blue")] {
+//!     let slot = rooms.insert(sid, sid);
+//!     rooms.join(slot, room);
+//! }
+//! let mut reached = Vec::new();
+//! // Everybody is in the room of their own id too.
+//! rooms.select(&["red", "blue"], &["bob"], |member| reached.push(*member));
+//! reached.sort();
+//! assert_eq!(reached, ["ada", "cyd"]);
+//! ```
 
 pub mod broadcast;
 pub mod broker;

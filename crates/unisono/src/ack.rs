@@ -17,7 +17,19 @@ use crate::socket::Socket;
 /// Answers that one socket may owe at a time: each costs memory until it comes or its time is over.
 const MAX_PENDING: usize = 1024;
 
-/// Answers the client's event. Dropping it answers nothing.
+/// Answers the client's event. Dropping it answers nothing: the client waits until its own time-out.
+///
+/// ```
+/// use unisono::{Ack, Data, Namespace};
+///
+/// async fn add(Data((a, b)): Data<(i64, i64)>, ack: Ack) {
+///     ack.send(&(a + b)).ok();
+/// }
+///
+/// # drop(
+/// Namespace::new("/").on("add", add)
+/// # );
+/// ```
 #[derive(Debug)]
 pub struct Ack {
     socket: Socket,

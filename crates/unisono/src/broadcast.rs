@@ -15,6 +15,14 @@ use crate::space::Space;
 ///
 /// By default it is *local first*: members of this node get it at once, whatever the state of the bus; two nodes may see the
 /// broadcasts of two senders in different order. [`ordered`](Self::ordered) gives all nodes one order.
+///
+/// ```
+/// # fn tell(space: unisono::Space, socket: unisono::Socket) -> Result<(), unisono::EmitError> {
+/// space.to("red").to("blue").except("away").emit("starts", &("in", 10))?;
+/// space.to("red").ordered().emit("turn", &1)?;
+/// socket.to("red").volatile().emit("position", &[52.5, 13.4])
+/// # }
+/// ```
 #[derive(Clone)]
 #[must_use = "a broadcast does nothing until it is emitted"]
 pub struct Broadcast {

@@ -19,6 +19,28 @@ use crate::server::Config;
 /// The settings that servers of Socket.IO ([`IoBuilder`](crate::IoBuilder)) and of plain Engine.IO
 /// ([`EngineBuilder`](crate::engine::EngineBuilder)) share. Every setting has a default that suits stock clients.
 ///
+/// # Limits
+///
+/// Those that protect the server from one client are on, those that only the application can choose are off:
+///
+/// ```
+/// use std::time::Duration;
+/// use unisono::Io;
+///
+/// let io = Io::builder()
+///     .max_payload(256 * 1024)
+///     .queue_limits(1 << 20, 1024)
+///     .write_timeout(Duration::from_secs(10))
+///     .max_connections(20_000)
+///     .handshake_rate(500, 2000)
+///     .event_rate(50, 500)
+///     .byte_rate(1 << 20, 8 << 20)
+///     .trusted_proxies(["10.0.0.0/8".parse().expect("a network")])
+///     .connections_per_address(100)
+///     .build();
+/// # drop(io);
+/// ```
+///
 /// # What is refused, and how
 ///
 /// A handshake is asked the cheap questions first. The answers are those of Node's server, on long-polling and WebSocket alike

@@ -14,6 +14,42 @@ use crate::socket::Socket;
 use crate::space::Space;
 
 /// Something a handler takes as an argument. `S` is the state of the namespace.
+///
+/// An application may have its own:
+///
+/// ```
+/// use unisono::{ArgumentError, Auth, Call, Data, FromCall, Namespace, Socket, State};
+///
+/// /// The language that the client asked for.
+/// struct Language(String);
+///
+/// impl<S> FromCall<S> for Language {
+///     fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
+///         let header = call.socket().handshake().header("accept-language");
+///         Ok(Self(header.unwrap_or("en").to_owned()))
+///     }
+/// }
+///
+/// #[derive(serde::Deserialize)]
+/// struct Who {
+///     name: String,
+/// }
+///
+/// async fn greet(
+///     socket: Socket,
+///     State(greeting): State<&'static str>,
+///     Auth(who): Auth<Who>,
+///     Language(language): Language,
+///     Data((times, suffix)): Data<(u8, Option<String>)>,
+/// ) {
+///     let text = format!("{greeting} {}{}", who.name, suffix.unwrap_or_default());
+///     socket.emit("greeting", &(text, language, times)).ok();
+/// }
+///
+/// # drop(
+/// Namespace::with_state("/", "hello").on("greet", greet)
+/// # );
+/// ```
 pub trait FromCall<S>: Sized {
     /// Takes it out of the call.
     ///

@@ -21,6 +21,19 @@ use crate::stats::{Counters, Stats};
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
 /// A Socket.IO server. Cheap to clone.
+///
+/// ```
+/// use unisono::{Io, Namespace};
+///
+/// let io = Io::builder()
+///     .namespace(Namespace::new("/"))
+///     .namespace(Namespace::new("/admin"))
+///     .build();
+/// // From anywhere, not only from handlers: this reaches nobody yet.
+/// let admins = io.of("/admin").expect("it was added above");
+/// admins.emit("started", &()).expect("nothing is easy to encode");
+/// assert_eq!((admins.local_len(), io.stats().events_sent), (0, 0));
+/// ```
 #[derive(Clone)]
 pub struct Io {
     server: Arc<Server>,
@@ -110,6 +123,20 @@ impl Io {
     /// Ends gracefully: new sessions are refused with 503, open ones are closed one after another, in random order and spread over
     /// time, and disconnect handlers run. The *transport* is closed, no DISCONNECT is sent, so stock clients come back by themselves,
     /// to another node. Returns when nobody is left or `deadline` is over; `true` if nobody was left.
+    ///
+    /// ```no_run
+    /// # async fn run(io: unisono::Io, listener: tokio::net::TcpListener) -> std::io::Result<()> {
+    /// let service = io.service();
+    /// let shutdown = async move {
+    ///     tokio::signal::ctrl_c().await.ok();
+    ///     if !io.drain(std::time::Duration::from_secs(20)).await {
+    ///         eprintln!("{} sockets were cut off", io.stats().sockets);
+    ///     }
+    /// };
+    /// // Accepts connections until the drain is over: whoever comes meanwhile is told to come back.
+    /// unisono::serve(listener, service, shutdown).await
+    /// # }
+    /// ```
     pub async fn drain(&self, deadline: Duration) -> bool {
         drain(&self.server, deadline).await
     }
@@ -145,6 +172,25 @@ impl IoBuilder {
 
     /// Joins the other nodes: everything emitted to rooms crosses to them. `key` is the channel prefix, `socket.io` by default with
     /// Node's adapter; all nodes need the same.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use unisono::{Io, Namespace};
+    /// use unisono_redis::{RedisBroker, RedisConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Returns at once, and joins when Redis is there.
+    /// let broker = RedisBroker::start(RedisConfig::parse("redis://localhost:6379")?);
+    /// let io = Io::builder()
+    ///     .namespace(Namespace::new("/"))
+    ///     .broker(Arc::new(broker), "socket.io")
+    ///     .on_link(|state| println!("the other nodes: {state:?}"))
+    ///     .build();
+    /// # drop(io);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn broker(mut self, broker: Arc<dyn Broker>, key: &str) -> Self {
         self.protocol.broker = Some((broker, key.to_owned()));
         self

@@ -6,10 +6,6 @@
 //! It never lets the bus stand between two clients of one node: without it, a node serves its own clients. It never waits for a
 //! client: what a client does not read is queued up to a limit, then the client is closed.
 //!
-//! - [`Io`] is the server, built from [`Namespace`]s; it mounts into axum or any tower stack, or is served by [`serve()`].
-//! - [`Socket`] is one client in one namespace; [`Space`] is a namespace at work; [`Broadcast`] is an event for many.
-//! - Handlers are async functions whose arguments say what they need: [`Socket`], [`Data`], [`Args`], [`Ack`], [`State`], [`Space`].
-//!
 //! ```no_run
 //! use unisono::{Data, Io, Namespace, Socket};
 //!
@@ -25,6 +21,61 @@
 //!     unisono::serve(listener, io.service(), std::future::pending()).await
 //! }
 //! ```
+//!
+//! # A tour
+//!
+//! **The server.** [`Io::builder`] takes settings ([`Builder`]) and namespaces; [`Io`] is what it builds. [`Io::layer`] puts it in front of
+//! axum routes or any tower service, on the same port ([`SocketIoLayer`]); [`Io::service`] is for a port of its own. [`serve()`] is a
+//! small HTTP server for both. [`Io::drain`] ends it so that clients come back to another node.
+//!
+//! **Namespaces.** A [`Namespace`] is a name and its handlers, before the server runs; a [`Space`] is a namespace at work, for whoever wants to
+//! emit. [`Namespace::matching`] takes many names, each a namespace of its own while somebody is in it.
+//!
+//! **Handlers** are async functions whose arguments say what they need: [`Socket`], [`Space`], [`Data`], [`Args`], [`Event`], [`Ack`],
+//! [`Auth`], [`SocketData`], [`State`], [`DisconnectReason`], or something of the application's own ([`FromCall`]). Of one socket they run one
+//! after another, in the order of its events; other sockets and namespaces do not wait for them.
+//!
+//! **Before a handler.** [`Namespace::middleware`] decides who is let in; [`Namespace::packet_middleware`] sees, changes or drops events;
+//! [`Namespace::on_error`] hears of those that were dropped, [`Namespace::on_fallback`] gets those that nobody handles.
+//!
+//! **Emitting.** [`Socket::emit`] tells one client. [`Space::to`], [`Socket::to`] and [`Space::broadcast`] give a [`Broadcast`] for the members of
+//! rooms, narrowed down by [`except`](Broadcast::except) or [`local`](Broadcast::local), and made [`volatile`](Broadcast::volatile) or
+//! [`ordered`](Broadcast::ordered). A tuple is several arguments, `()` none. [`Socket::join`] puts a socket into a room.
+//!
+//! **Answers.** [`Ack`] answers a client; [`Socket::emit_with_ack`] asks one, [`Broadcast::emit_with_ack`] asks many.
+//!
+//! **Binary.** Byte strings travel as attachments, wherever they stand: [`Binary`] in types of the application, [`Value::Bin`] in what came.
+//!
+//! ```
+//! use unisono::{Binary, Data, Namespace, Socket};
+//!
+//! #[derive(serde::Deserialize, serde::Serialize)]
+//! struct Picture {
+//!     name: String,
+//!     bytes: Binary,
+//! }
+//!
+//! async fn share(socket: Socket, Data(picture): Data<Picture>) {
+//!     println!("{}: {} bytes", picture.name, picture.bytes.0.len());
+//!     socket.broadcast().emit("picture", &picture).ok();
+//! }
+//!
+//! # drop(
+//! Namespace::new("/").on("share", share)
+//! # );
+//! ```
+//!
+//! **Many sockets.** [`Broadcast::fetch_sockets`], [`Broadcast::sockets_join`], [`Broadcast::sockets_leave`] and
+//! [`Broadcast::disconnect_sockets`], on this node. [`Socket::set_data`] keeps what the application knows of a socket.
+//!
+//! **Several nodes.** [`IoBuilder::broker`] joins them, through Redis with the crate `unisono-redis` or in one process with [`MemoryBus`].
+//! [`LinkState`] says how the link is. [`Space::prepare`], [`Namespace::on_note`] and [`Space::conduct`] make a broadcast part of a commit in a
+//! store.
+//!
+//! **Limits.** Each has a default and is a setting of [`Builder`]; [`SlowReaders`] says what becomes of events for clients that do not read.
+//! Whatever is refused is counted by reason: [`Refusal`], in [`Stats`].
+//!
+//! **Below Socket.IO.** [`engine`] serves plain Engine.IO with the same settings.
 
 mod ack;
 mod acks;

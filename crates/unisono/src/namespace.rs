@@ -18,6 +18,30 @@ use crate::space::{Decision, Note};
 /// and its queue, nothing more.
 ///
 /// `S` is state that handlers get as [`State<S>`](crate::State); it is cloned for each handler call, so make it an `Arc`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+/// use unisono::{DisconnectReason, Io, Namespace, Socket, Space, State};
+///
+/// #[derive(Default)]
+/// struct Visits(AtomicU64);
+///
+/// async fn welcome(socket: Socket, State(visits): State<Arc<Visits>>) {
+///     let number = visits.0.fetch_add(1, Relaxed) + 1;
+///     socket.emit("welcome", &number).ok();
+/// }
+///
+/// async fn goodbye(space: Space, reason: DisconnectReason) {
+///     space.emit("somebody left", reason.as_str()).ok();
+/// }
+///
+/// let lobby = Namespace::with_state("/lobby", Arc::<Visits>::default())
+///     .on_connect(welcome)
+///     .on_disconnect(goodbye);
+/// let io = Io::builder().namespace(lobby).build();
+/// # drop(io);
+/// ```
 pub struct Namespace<S = ()> {
     name: Name,
     state: S,

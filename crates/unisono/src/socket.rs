@@ -23,6 +23,22 @@ use crate::slow::Spare;
 use crate::space::{Space, SpaceInner};
 
 /// A handle to one client in one namespace. Cheap to clone; a handle to a client that has gone does nothing.
+///
+/// It is in the room of its own id, and in those that it is put into:
+///
+/// ```
+/// use unisono::{Data, RoomError, Socket};
+///
+/// async fn enter(socket: Socket, Data(game): Data<String>) {
+///     if let Err(RoomError::TooMany) = socket.join(&game) {
+///         socket.emit("refused", "leave another game first").ok();
+///         return;
+///     }
+///     socket.emit("entered", &socket.rooms()).ok(); // to this client
+///     socket.to(&game).emit("newcomer", socket.id()).ok(); // to the others in the game, on every node
+/// }
+/// # drop(unisono::Namespace::new("/").on("enter", enter));
+/// ```
 #[derive(Clone)]
 pub struct Socket(pub(crate) Arc<SocketInner>);
 
@@ -213,6 +229,20 @@ impl Socket {
 
     /// Sends an event and waits for the client's answer. May be awaited in a handler of the same socket, as long as the client does not
     /// send more than 64 events before its answer: those wait for this handler, and then nothing more is read.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use unisono::{AckError, Socket};
+    ///
+    /// async fn ask(socket: Socket) {
+    ///     match socket.emit_with_ack("ready?", &(), Duration::from_secs(5)).await {
+    ///         Ok(answer) => println!("{:?}", answer.first()),
+    ///         Err(AckError::Timeout) => socket.disconnect(),
+    ///         Err(error) => println!("{error}"),
+    ///     }
+    /// }
+    /// # drop(unisono::Namespace::new("/").on_connect(ask));
+    /// ```
     ///
     /// # Errors
     /// No answer within `timeout`, the client has gone, or the event cannot be written.

@@ -353,6 +353,19 @@ impl Space {
     /// Prepares an ordered broadcast that tells of a commit: the revision, decided by the store, is appended to `data` (a struct or
     /// a map) under the key `revision`. `rooms` empty means everybody.
     ///
+    /// ```
+    /// # fn commit() -> Option<u32> { Some(7) }
+    /// # fn change(space: unisono::Space) -> Result<(), unisono::EmitError> {
+    /// let data = std::collections::HashMap::from([("controller", "ada")]);
+    /// let prepared = space.prepare(&["session-1"], "controller-changed", &data, None)?;
+    /// // The store checks, writes and counts; then all nodes hear of it in the order of the bus.
+    /// if let Some(revision) = commit() {
+    ///     prepared.publish(revision);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `data` is not a map, or the event cannot be encoded.
     pub fn prepare<T: Serialize + ?Sized>(

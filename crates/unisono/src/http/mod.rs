@@ -37,6 +37,28 @@ pub struct PeerAddr(pub std::net::SocketAddr);
 
 /// Puts Socket.IO in front of another service; made by [`Io::layer`](crate::Io::layer), and by
 /// [`Engine::layer`](crate::engine::Engine::layer) for plain Engine.IO.
+///
+/// ```no_run
+/// use axum::{Router, extract::State, routing::post};
+/// use unisono::{Io, Namespace, Space};
+///
+/// /// A route emits like any handler.
+/// async fn announce(State(space): State<Space>, text: String) {
+///     space.emit("announcement", &text).ok();
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let io = Io::builder().namespace(Namespace::new("/")).build();
+/// let space = io.of("/").expect("it was added above");
+/// let app = Router::new()
+///     .route("/announce", post(announce))
+///     .with_state(space)
+///     .layer(io.layer());
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// axum::serve(listener, app).await
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SocketIoLayer {
     server: Arc<Server>,
