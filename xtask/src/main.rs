@@ -29,7 +29,7 @@ cargo xtask <command>
   fuzz [OPTIONS]     fuzzes every decoder and state machine
       --seconds N      for each target (20)
       --target NAME    this one alone; may be repeated
-  tidy               file and function lengths, forbidden words, links, whitespace: what no compiler checks
+  tidy               file and function lengths, forbidden words, links, named tests, whitespace: what no compiler checks
   help               this text
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.

@@ -254,3 +254,31 @@ async fn a_client_owes_a_bounded_number_of_answers() {
         assert_eq!(asked.await.unwrap(), Err(AckError::Disconnected));
     }
 }
+
+#[tokio::test]
+async fn the_answers_to_one_broadcast_are_bounded_together() {
+    // Eight of these fit into 64 MiB, nine do not.
+    const ANSWER: usize = 8_000_000;
+    let io = Io::builder().max_payload(ANSWER + 100);
+    let server = TestServer::serve(io.namespace(namespace()).build()).await;
+    let mut clients = Vec::new();
+    for _ in 0..9 {
+        clients.push(member(&server, "a").await.0);
+    }
+    let space = server.io.of("/").unwrap();
+    let asked = tokio::spawn(space.to("a").emit_with_ack("x", &(), PATIENCE));
+    let answer = "x".repeat(ANSWER);
+    for client in &mut clients {
+        let (id, _) = split_owned(&client.text().await);
+        client.send(&format!("43{id}[\"{answer}\"]")).await;
+    }
+    let acks = asked.await.unwrap().unwrap();
+    assert_eq!((acks.answers.len(), acks.missing.len()), (8, 1));
+    assert_eq!(server.refused("too_large"), 1);
+    assert_eq!(server.io.stats().acks_pending, 0);
+    // It is the broadcast that has no room left, and not the client.
+    for client in &mut clients {
+        client.send("429[\"join\",\"b\"]").await;
+        assert!(client.text().await.starts_with("439["));
+    }
+}
