@@ -60,32 +60,38 @@ fn has_test(folder: &str, name: &str, files: &[File]) -> bool {
     let Some((module, function)) = name.rsplit_once("::") else {
         return false;
     };
-    // Tests of a module at its end are in a module of their own.
-    let at_the_end = module.strip_suffix("::tests").unwrap_or(module);
-    [("tests/it", module), ("src", module), ("src", at_the_end)]
-        .iter()
-        .flat_map(|(root, module)| {
-            let path = format!("{folder}/{root}/{}", module.replace("::", "/"));
-            [format!("{path}.rs"), format!("{path}/mod.rs")]
-        })
-        .filter_map(|path| files.iter().find(|file| file.path.as_os_str() == &*path))
-        .any(|file| declares(&file.text, function))
+    let mut places = vec![("tests/it", module, 0), ("src", module, 0)];
+    // Tests of a module at its end are in a module of their own, and so further in.
+    places.extend(
+        module
+            .strip_suffix("::tests")
+            .map(|module| ("src", module, 4)),
+    );
+    places.into_iter().any(|(root, module, indent)| {
+        let path = format!("{folder}/{root}/{}", module.replace("::", "/"));
+        let paths = [format!("{path}.rs"), format!("{path}/mod.rs")];
+        files
+            .iter()
+            .filter(|file| paths.iter().any(|path| file.path.as_os_str() == &**path))
+            .any(|file| declares(&file.text, indent, function))
+    })
 }
 
-/// Whether a function of this name is there and is a test.
-fn declares(source: &str, function: &str) -> bool {
+/// Whether a function of this name is there, so far in, and is a test. One that a macro writes is not found: it has another path.
+fn declares(source: &str, indent: usize, function: &str) -> bool {
+    let margin = " ".repeat(indent);
     let start = format!("fn {function}(");
     let mut is_test = false;
-    for line in source.lines().map(str::trim) {
+    for line in source.lines().filter_map(|line| line.strip_prefix(&margin)) {
         if line.starts_with("#[") {
             is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-        } else if let Some(rest) = line
+        } else if line
             .strip_prefix("async ")
             .unwrap_or(line)
-            .strip_prefix(&start)
+            .starts_with(&start)
         {
-            return is_test && !rest.is_empty();
-        } else if !line.starts_with(')') && !line.is_empty() {
+            return is_test;
+        } else {
             is_test = false;
         }
     }
@@ -116,6 +122,10 @@ mod tests {
                 "crates/b/src/c.rs",
                 &format!("mod tests {{\n    {}}}\n", test.replace('\n', "\n    ")),
             ),
+            file(
+                "crates/b/tests/it/d.rs",
+                "macro_rules! m {\n    () => {\n        #[test]\n        fn written() {}\n    };\n}\n",
+            ),
         ];
         let lines: Vec<_> = check(&files).iter().map(|finding| finding.line).collect();
         assert_eq!(lines, expected, "{rows}");
@@ -135,6 +145,10 @@ mod tests {
         check_rows(
             "| x | `one::holds` |\n| y | a table |\n| z | `a` |\n",
             &[3, 4, 5],
+        );
+        check_rows(
+            "| x | `b` `d::written` |\n| y | `b` `c::holds` |\n",
+            &[3, 4],
         );
         check_rows("\nElsewhere: | `a` `one::gone` |\n", &[]);
     }
