@@ -4,8 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
 use unisono_proto::engine::{Open, Query, Rejection, Sid, Transport};
@@ -26,6 +24,9 @@ use crate::session::{Payload, Session};
 /// The session id of a new session, for proxies that keep a client without cookies on its node.
 pub(super) const SID_HEADER: HeaderName = HeaderName::from_static("x-unisono-sid");
 
+/// The only version of the WebSocket protocol that became a standard.
+const WEBSOCKET_VERSION: &str = "13";
+
 /// Opens a session, if nothing and nobody is against it.
 pub(super) async fn begin<B>(
     server: &Arc<Server>,
@@ -41,7 +42,7 @@ pub(super) async fn begin<B>(
         Transport::Polling => None,
         Transport::WebSocket => match switching_protocols(&request) {
             Some(answer) => Some(answer),
-            None => return refuse(server, &Rejection::BadRequest),
+            None => return refuse_websocket(server),
         },
     };
     let question = hooks::question(server, &request, pass.client_address());
@@ -99,10 +100,12 @@ fn websocket<B>(
 
 /// Lets a WebSocket probe a polling session. A second one is refused without harm to the first.
 pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Request<B>) -> Answer {
-    let switching = switching_protocols(&request);
-    let Some(answer) = switching.filter(|_| server.config.allow_upgrades) else {
-        return refuse(server, &Rejection::BadRequest);
+    let Some(answer) = switching_protocols(&request) else {
+        return refuse_websocket(server);
     };
+    if !server.config.allow_upgrades {
+        return refuse(server, &Rejection::BadRequest);
+    }
     let begins = {
         let mut mail = conn.mailbox();
         let closing = mail.closing.is_some();
@@ -190,7 +193,7 @@ fn switching_protocols<B>(request: &Request<B>) -> Option<Answer> {
     }
     let version = only(request.headers(), &header::SEC_WEBSOCKET_VERSION)?;
     let key = only(request.headers(), &header::SEC_WEBSOCKET_KEY)?;
-    if version != "13" || STANDARD.decode(key).ok()?.len() != 16 {
+    if version != WEBSOCKET_VERSION || !is_key(key) {
         return None;
     }
     let accept = HeaderValue::from_str(&ws::accept_key(key)).ok()?;
@@ -200,6 +203,23 @@ fn switching_protocols<B>(request: &Request<B>) -> Option<Answer> {
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     Some(answer)
+}
+
+/// Sixteen bytes in base64. The four bits that its last letter has too many may be anything: there are clients that draw letters.
+fn is_key(key: &str) -> bool {
+    let letters = key.strip_suffix("==").unwrap_or_default().as_bytes();
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    letters.len() == 22 && letters.iter().all(is_letter)
+}
+
+/// Refuses a WebSocket handshake that is none. Whoever speaks another version is told ours (section 4.4).
+fn refuse_websocket(server: &Server) -> Answer {
+    let mut answer = refuse(server, &Rejection::BadRequest);
+    let version = HeaderValue::from_static(WEBSOCKET_VERSION);
+    answer
+        .headers_mut()
+        .insert(header::SEC_WEBSOCKET_VERSION, version);
+    answer
 }
 
 /// The text of a header that must not be repeated (section 11.3).

@@ -21,7 +21,7 @@ use crate::stats::Refusal;
 /// How long a POST's body may take: a megabyte at the speed of a bad mobile connection.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Ends the session if the request it belongs to goes away unanswered.
+/// Ends the session if the request it belongs to goes away unanswered, unless a WebSocket has taken over meanwhile.
 struct Guard(Option<Arc<Conn>>);
 
 impl Guard {
@@ -33,7 +33,11 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(conn) = self.0.take() {
-            conn.close(CloseReason::TransportError);
+            conn.with(|mail| {
+                if mail.polling.is_some() {
+                    mail.closing.get_or_insert(CloseReason::TransportError);
+                }
+            });
         }
     }
 }

@@ -17,17 +17,14 @@ impl Session {
             // A peer that does not read would not read the farewell either.
             Wire::WebSocket(socket) if socket.blocked => self.finished(),
             Wire::WebSocket(socket) => {
-                let said = socket
-                    .hands
-                    .back()
-                    .is_some_and(|last| last.kind() == Kind::Close);
-                if said || reason != CloseReason::TransportClose {
-                    if !said {
-                        socket.hands.push_back(close_frame(None));
-                    }
-                } else {
+                // What is still in the mailbox goes first: nothing may follow a close frame (RFC 6455, section 5.5.1).
+                let said = socket.hands.pop_back_if(|last| last.kind() == Kind::Close);
+                self.conn.mailbox().take_queue(&mut socket.hands);
+                match said {
+                    Some(frame) => socket.hands.push_back(frame),
                     // The peer has closed the stream: nobody is there to be told.
-                    self.finished();
+                    None if reason == CloseReason::TransportClose => self.finished(),
+                    None => socket.hands.push_back(close_frame(None)),
                 }
             }
             Wire::Polling(polling) => {

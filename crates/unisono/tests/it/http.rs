@@ -1,5 +1,8 @@
 //! Handshakes and what is refused.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use crate::raw::{RawSocket, get, open, poll, request};
 use crate::server::{TestServer, cors};
 
@@ -129,7 +132,6 @@ async fn a_refused_websocket_gets_the_same_answers() {
 
 #[tokio::test]
 async fn an_origin_that_is_not_text_is_a_bad_request() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = TestServer::with(|io| io.cors(cors())).await;
     for upgrade in ["", UPGRADE] {
         let kind = if upgrade.is_empty() {
@@ -142,7 +144,7 @@ async fn an_origin_that_is_not_text_is_a_bad_request() {
         } else {
             "websocket"
         };
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", server.port))
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port))
             .await
             .unwrap();
         let head = format!(
@@ -244,6 +246,37 @@ async fn a_websocket_handshake_without_key_or_version_is_refused() {
         let headers = format!("Connection: Upgrade\r\n{headers}");
         let answer = request(server.port, "GET", "/socket.io/?EIO=4&transport=websocket", &headers, "").await;
         assert_eq!(answer.status, 400, "{headers}");
+        // RFC 6455, section 4.4; what asks for no WebSocket at all need not be told.
+        let version = (!headers.contains("h2c")).then_some("13");
+        assert_eq!(answer.header("sec-websocket-version"), version, "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_key_may_have_any_last_letter() {
+    let server = TestServer::start().await;
+    for (key, status) in [
+        ("dGhlIHNhbXBsZSBub25jZQ==", 101),
+        ("dGhlIHNhbXBsZSBub25jZR==", 101),
+        ("+/hlIHNhbXBsZSBub25jZ9==", 101),
+        ("dGhlIHNhbXBsZSBub25jZQ", 400),
+        ("dGhlIHNhbXBsZSBub25jZQ=", 400),
+        ("dGhlIHNhbXBsZSBub25j====", 400),
+        ("dGhlIHNhbXBsZSBub25j-Q==", 400),
+        ("dGhlIHNhbXBsZSBub25jZQAA", 400),
+        ("dGhlIHNhbXBsZSBub25jZQAA==", 400),
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port))
+            .await
+            .unwrap();
+        let head = format!(
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, format!("HTTP/1.1 {status}").as_bytes(), "{key}");
     }
 }
 
@@ -331,9 +364,8 @@ async fn a_full_server_says_so_before_any_work() {
 
 #[tokio::test]
 async fn a_slow_head_is_hung_up_on() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = TestServer::start().await;
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", server.port))
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port))
         .await
         .unwrap();
     stream

@@ -1,5 +1,8 @@
 //! Long-polling, request by request.
 
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use unisono::Value;
@@ -88,6 +91,39 @@ async fn a_poll_that_is_given_up_ends_the_session() {
         server.io.stats().connections_polling == 0
     })
     .await;
+}
+
+// The end of the stream must be able to arrive while the request is looked at, hence the threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_closes_its_side_behind_its_request_is_answered() {
+    let server = TestServer::start().await;
+    let sid = open(server.port).await;
+    assert_eq!(post(server.port, &sid, "40").await.body, "ok");
+    let query = "/socket.io/?EIO=4&transport=polling";
+    let handshake = format!("GET {query} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let body = "42[\"message\",1]";
+    let length = body.len();
+    let post = format!(
+        "POST {query}&sid={sid} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let port = server.port;
+    let answers = tokio::task::spawn_blocking(move || {
+        let ask = |request: &String| {
+            let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer.lines().next().unwrap_or_default().to_owned()
+        };
+        let requests = [handshake, post];
+        let rounds = requests.iter().cycle().take(40);
+        rounds.map(ask).collect::<Vec<_>>()
+    });
+    for answer in answers.await.unwrap() {
+        assert_eq!(answer, "HTTP/1.1 200 OK");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! From polling to WebSocket, in every order that goes wrong.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use unisono_test::await_until;
 
 use crate::raw::{Frame, PATIENCE, RawSocket, open, poll, post};
@@ -54,6 +57,35 @@ async fn a_probed_websocket_takes_over_and_nothing_is_lost() {
         poll(server.port, &sid).await.body,
         r#"{"code":3,"message":"Bad request"}"#
     );
+}
+
+#[tokio::test]
+async fn a_post_that_breaks_off_after_the_upgrade_does_not_end_the_session() {
+    let server = TestServer::start().await;
+    let sid = joined(&server).await;
+    let mut post = TcpStream::connect(("127.0.0.1", server.port))
+        .await
+        .unwrap();
+    let head = format!(
+        "POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    );
+    post.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 1024];
+    let n = timeout(PATIENCE, post.read(&mut answer)).await.unwrap();
+    assert!(answer[..n.unwrap()].starts_with(b"HTTP/1.1 100"));
+    let mut socket = RawSocket::connect(server.port, &query(&sid)).await;
+    socket.send("2probe").await;
+    assert_eq!(socket.text().await, "3probe");
+    socket.send("5").await;
+    socket.send("42[\"message\",1]").await;
+    assert_eq!(socket.text().await, "42[\"message-back\",1]");
+    // Its body is none: the request is given up, and answered behind that.
+    post.write_all(b"no length\r\n").await.unwrap();
+    let n = timeout(PATIENCE, post.read(&mut answer)).await.unwrap();
+    assert!(answer[..n.unwrap()].starts_with(b"HTTP/1.1 400"));
+    socket.send("42[\"message\",2]").await;
+    assert_eq!(socket.text().await, "42[\"message-back\",2]");
 }
 
 #[tokio::test]

@@ -177,6 +177,31 @@ async fn a_websocket_ping_is_answered_and_a_close_is_returned() {
 }
 
 #[tokio::test]
+async fn nothing_follows_a_close_frame_and_what_was_asked_before_is_answered() {
+    let server = TestServer::start().await;
+    let text = |text: &str| masked(0x81, text.as_bytes());
+    let ping = masked(0x89, b"there?");
+    let pong = Frame::Pong(b"there?".to_vec());
+    // Each in one segment with what is to be answered before.
+    for (what, last, code) in [
+        ("a close", masked(0x88, b"\x03\xe8"), Some(1000)),
+        (
+            "a frame that breaks the rules",
+            masked(0x83, b""),
+            Some(1002),
+        ),
+        ("a close of Engine.IO", text("1"), None),
+        ("a packet that breaks the rules", text("42null"), None),
+    ] {
+        let frames = after(&server, &[ping.clone(), last.clone()].concat()).await;
+        assert_eq!(frames, [pong.clone(), Frame::Close(code)], "{what}");
+        let frames = after(&server, &[text("40/random"), last].concat()).await;
+        let refusal = Frame::Text("44/random,{\"message\":\"Invalid namespace\"}".into());
+        assert_eq!(frames, [refusal, Frame::Close(code)], "{what}");
+    }
+}
+
+#[tokio::test]
 async fn a_message_in_many_fragments_is_one_message() {
     let server = TestServer::start().await;
     let mut socket = RawSocket::join(server.port).await;
