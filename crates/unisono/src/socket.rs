@@ -244,6 +244,9 @@ impl Socket {
     /// # drop(unisono::Namespace::new("/").on_connect(ask));
     /// ```
     ///
+    /// A handler that waits here holds up its socket's next events. When 64 of them wait, nothing more is read from the client, and its answer
+    /// not before `timeout`: what asks a busy client belongs into a task of its own.
+    ///
     /// # Errors
     /// No answer within `timeout`, the client has gone, or the event cannot be written.
     pub fn emit_with_ack<T: Serialize + ?Sized>(

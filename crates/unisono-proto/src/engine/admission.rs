@@ -62,7 +62,7 @@ impl Rejection {
         }
     }
 
-    /// The text clients see. A refused WebSocket gets it as the whole body, with status 400.
+    /// The text clients see, on either transport, in a JSON object beside a code.
     pub fn message(&self) -> String {
         self.to_string()
     }
