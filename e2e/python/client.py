@@ -130,7 +130,8 @@ async def answer(command):
 async def status(command):
     entry = find(command)
     connected = entry.namespace in entry.socket.namespaces
-    return {"socket": entry.socket.get_sid(entry.namespace), "connected": connected, "transport": entry.socket.transport()}
+    reconnecting = entry.socket in socketio.base_client.reconnecting_clients
+    return {"socket": entry.socket.get_sid(entry.namespace), "connected": connected, "reconnecting": reconnecting, "transport": entry.socket.transport()}
 
 
 async def counts(command):

@@ -1,14 +1,12 @@
 //! A server, a network and a client for one scenario.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use unisono::{Ack, AckError, Args, Auth, ConnectError, Cors, Io, Namespace, Socket};
 use unisono_test::{Conversation, await_until};
 
-use super::rows::Row;
+use super::rows::{Part, Row};
 use super::scenarios::Scenario;
 use crate::raw::PATIENCE;
 use crate::relay::Relay;
@@ -16,9 +14,6 @@ use crate::server::{Spread, TestServer, namespace};
 
 /// Soon enough for a test, late enough not to spin.
 const RECONNECTION_DELAY_MS: u64 = 20;
-
-/// Time for a server to notice that a connection broke.
-const CUT_EVERY: Duration = Duration::from_millis(200);
 
 /// How a client gets to the server.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,8 +97,13 @@ impl<'p> Stage<'p> {
         if let Err(error) = self.try_open(client, fields).await {
             panic!("{client} did not get in: {error}");
         }
+        self.upgraded(upgrades).await;
+    }
+
+    /// Waits for one more upgrade than `before`, on the way that has some.
+    async fn upgraded(&self, before: u64) {
         if self.way == Way::Upgrade {
-            let upgraded = || self.server.io.stats().upgrades > upgrades;
+            let upgraded = || self.server.io.stats().upgrades > before;
             await_until("the upgrade", PATIENCE, upgraded).await;
         }
     }
@@ -129,18 +129,39 @@ impl<'p> Stage<'p> {
         assert_eq!(self.peer.message(client, "echo").await, args);
     }
 
-    /// Breaks the network until a socket has gone: between two polls there may be nothing to break.
-    pub(super) async fn cut_off(&mut self) {
+    /// Breaks the network at a moment when the server notices, between two polls there is nothing to break, and waits until the client is back.
+    pub(super) async fn cut_off(&mut self, client: &str) {
+        let upgrades = self.server.io.stats().upgrades;
         let cutting = async {
-            loop {
-                self.relay.cut();
-                if let Ok(gone) = timeout(CUT_EVERY, self.gone.recv()).await {
-                    return gone;
-                }
+            if self.is_polling() {
+                self.relay.polled().await;
             }
+            self.relay.cut();
+            self.gone.recv().await
         };
         let gone = timeout(PATIENCE, cutting).await;
         gone.expect("a socket goes").expect("the server runs");
+        self.connected(client).await;
+        self.upgraded(upgrades).await;
+        if !self.row.can(Part::EarlyBreak) {
+            self.settled(client).await;
+        }
+    }
+
+    /// Waits until the library has done with a reconnection, which is later than it says that it is connected.
+    async fn settled(&mut self, client: &str) {
+        let settling = async {
+            let fields = || json!({ "client": client });
+            while self.peer.command("status", fields()).await["reconnecting"] != false {}
+        };
+        let settled = timeout(PATIENCE, settling).await;
+        settled.expect("the reconnection ends");
+    }
+
+    /// Waits for the client's own word that it is connected.
+    pub(super) async fn connected(&mut self, client: &str) {
+        let connected = |event: &Value| event["event"] == "connect" && event["client"] == client;
+        self.peer.event_where(connected).await;
     }
 
     /// Asserts that the sessions are where they should be.
