@@ -49,6 +49,8 @@ macro_rules! matrix {
 
 matrix! {
     socket_io_client_4: rows::SOCKET_IO_CLIENT_4;
+    socket_io_client_3: rows::SOCKET_IO_CLIENT_3;
+    socket_io_client_2: rows::SOCKET_IO_CLIENT_2;
     chromium: rows::CHROMIUM;
     python_socketio_sync: rows::PYTHON_SYNC;
     python_socketio_async: rows::PYTHON_ASYNC;

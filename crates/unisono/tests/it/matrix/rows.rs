@@ -1,5 +1,6 @@
 //! The clients, and what each cannot do.
 
+use serde_json::{Value, json};
 use unisono_test::Conversation;
 
 use super::scenarios::Scenario;
@@ -14,7 +15,8 @@ pub(super) struct Row {
 }
 
 enum Client {
-    JavaScript,
+    /// Its major version.
+    JavaScript(u8),
     Browser,
     Python(&'static str),
     Rust,
@@ -38,6 +40,10 @@ pub(super) enum Part {
     Large,
     /// Coming back by itself when the connection breaks before the client's own `connect` has returned.
     EarlyBreak,
+    /// Any value as `auth`, in every namespace.
+    Auth,
+    /// A refusal's message and its data.
+    RefusalWithData,
     /// Binary beside or within other arguments, and in acknowledgements.
     BinaryAnywhere,
 }
@@ -45,9 +51,10 @@ pub(super) enum Part {
 impl Part {
     pub(super) fn scenario(self) -> Scenario {
         match self {
-            Self::Order | Self::Large => Scenario::Events,
+            Self::Order | Self::Large | Self::Auth => Scenario::Events,
             Self::Answers => Scenario::Acknowledgement,
             Self::EarlyBreak => Scenario::Reconnect,
+            Self::RefusalWithData => Scenario::ConnectError,
             Self::BinaryAnywhere => Scenario::Binary,
         }
     }
@@ -58,10 +65,27 @@ impl Row {
         !self.gaps.iter().any(|gap| gap.part == part)
     }
 
+    /// The major version of `socket.io-client`, of the rows that are one in Node.js.
+    pub(super) fn version(&self) -> Option<u8> {
+        match self.client {
+            Client::JavaScript(version) => Some(version),
+            _ => None,
+        }
+    }
+
+    /// The arguments of the event by which the server tells the `auth` that it got in the namespace `/`.
+    pub(super) fn told_auth(&self, auth: Value) -> Value {
+        if self.can(Part::Auth) {
+            json!([auth])
+        } else {
+            json!([])
+        }
+    }
+
     /// Starts the peer that runs this library's clients.
     pub(super) async fn start(&self) -> Conversation {
         match self.client {
-            Client::JavaScript => Conversation::clients().await,
+            Client::JavaScript(_) => Conversation::clients().await,
             Client::Browser => Conversation::browser_clients().await,
             Client::Python(flavour) => Conversation::python_clients(flavour).await,
             Client::Rust => Conversation::rust_clients().await,
@@ -71,8 +95,29 @@ impl Row {
 
 pub(super) const SOCKET_IO_CLIENT_4: Row = Row {
     name: "socket.io-client 4, Node.js",
-    client: Client::JavaScript,
+    client: Client::JavaScript(4),
     gaps: &[],
+};
+
+pub(super) const SOCKET_IO_CLIENT_3: Row = Row {
+    name: "socket.io-client 3, Node.js",
+    client: Client::JavaScript(3),
+    gaps: &[],
+};
+
+pub(super) const SOCKET_IO_CLIENT_2: Row = Row {
+    name: "socket.io-client 2 (Engine.IO 3), Node.js",
+    client: Client::JavaScript(2),
+    gaps: &[
+        Gap {
+            part: Part::Auth,
+            reason: "it has no `auth`; the query of a namespace other than `/` stands for it, and its values are texts.",
+        },
+        Gap {
+            part: Part::RefusalWithData,
+            reason: "it is told the data of a refusal or, without any, the message, as one value.",
+        },
+    ],
 };
 
 pub(super) const CHROMIUM: Row = Row {
