@@ -31,5 +31,6 @@ mod server;
 mod slow;
 mod stock;
 mod stock_v2;
+mod strict;
 mod upgrade;
 mod websocket;
