@@ -9,8 +9,8 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { fromWire, report, serve, toWire, withDeadline } from "./lines.js";
+import { withDeadline } from "./deadline.js";
+import { fromWire, report, serve, toWire } from "./lines.js";
 
 const CHROMIUM = process.env.CHROMIUM ?? "chromium";
 /** A browser that neither ends nor answers is killed after this: longer than any test may take. */
@@ -88,7 +88,7 @@ const bundle = join(dirname(require.resolve("socket.io-client/package.json")), "
 const files = {
   "/": ["text/html", '<!doctype html><meta charset="utf-8"><title>peer</title><script src="socket.io.js"></script><script type="module" src="page.js"></script>'],
   "/socket.io.js": ["text/javascript", readFileSync(bundle)],
-  "/page.js": ["text/javascript", readFileSync(fileURLToPath(new URL("page.js", import.meta.url)))],
+  ...Object.fromEntries(["page.js", "clients.js", "deadline.js"].map((name) => [`/${name}`, ["text/javascript", readFileSync(new URL(name, import.meta.url))]])),
 };
 
 /** Serves the page on a free port: each port is an origin. */

@@ -70,12 +70,3 @@ export function serve(commands) {
   // The reader of stdout has gone: so has the reason to live.
   process.stdout.on("error", () => process.exit(0));
 }
-
-/** Settles as `promise`, or rejects with `message` after `timeoutMs`. */
-export function withDeadline(promise, timeoutMs, message) {
-  let timer;
-  const expired = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(message)), timeoutMs);
-  });
-  return Promise.race([promise, expired]).finally(() => clearTimeout(timer));
-}
