@@ -7,6 +7,7 @@
 
 mod acks;
 mod as_node;
+mod browser;
 mod conformance;
 mod drain;
 mod dynamic;
