@@ -74,7 +74,7 @@ impl Row {
     }
 
     /// The arguments of the event by which the server tells the `auth` that it got in the namespace `/`.
-    pub(super) fn told_auth(&self, auth: Value) -> Value {
+    pub(super) fn told_auth(&self, auth: &Value) -> Value {
         if self.can(Part::Auth) {
             json!([auth])
         } else {

@@ -59,7 +59,7 @@ impl Scenario {
 async fn events(stage: &mut Stage<'_>) {
     let auth = json!({ "token": "t", "n": [1, null] });
     stage.open("a", json!({ "auth": auth })).await;
-    let auth = stage.row.told_auth(auth);
+    let auth = stage.row.told_auth(&auth);
     assert_eq!(stage.peer.message("a", "auth").await, auth);
     let args = json!([1, "zwei \u{20ac} \u{1f600}", { "deep": [null, true, 1.5, {}] }, [], -0.25]);
     stage.echo("a", args).await;
@@ -204,7 +204,7 @@ async fn rooms(stage: &mut Stage<'_>) {
 async fn reconnect(stage: &mut Stage<'_>) {
     let auth = json!({ "token": "again" });
     stage.open("a", json!({ "auth": auth })).await;
-    let auth = stage.row.told_auth(auth);
+    let auth = stage.row.told_auth(&auth);
     assert_eq!(stage.peer.message("a", "auth").await, auth);
     stage.connected("a").await;
     for _ in 0..2 {
