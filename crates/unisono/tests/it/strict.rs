@@ -5,6 +5,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use unisono::{DisconnectReason, Io, IoBuilder, Namespace, Socket};
 use unisono_test::{Conversation, Peer};
@@ -293,4 +295,30 @@ async fn the_server_closes(far: Far) {
     assert!(table.server.io.drain(PATIENCE).await, "somebody was left");
     let (code, error) = table.closed("drained").await;
     assert_eq!((code, error), (1005, Value::Null));
+}
+
+/// Names of headers and the two values that are tokens may be written in either case (section 4.2.1), and `Connection` may be a list, as Firefox has it.
+#[tokio::test]
+async fn a_handshake_may_be_written_in_either_case() {
+    let server = TestServer::start().await;
+    for headers in [
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13",
+        "connection: upgrade\r\nupgrade: WebSocket\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13",
+        "CONNECTION: keep-alive, UPGRADE\r\nUPGRADE: WEBSOCKET\r\nSEC-WEBSOCKET-KEY: AAAAAAAAAAAAAAAAAAAAAA==\r\nSEC-WEBSOCKET-VERSION: 13",
+        "cOnNeCtIoN: Keep-Alive,Upgrade\r\nuPgRaDe: wEbSoCkEt\r\nSec-Websocket-Key:AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-Websocket-Version:13",
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port))
+            .await
+            .unwrap();
+        let request = format!(
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{headers}: {head}");
+    }
 }
