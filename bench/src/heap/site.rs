@@ -9,7 +9,7 @@ const SMALL: f64 = 8.0;
 
 /// Words of a frame, and what an allocation below it is. The innermost frame that has any decides; each names a type or a file that wants memory for a
 /// connection.
-const NAMES: [(&str, &str); 25] = [
+const NAMES: [(&str, &str); 26] = [
     (
         "ArcInner<unisono::conn::Conn>",
         "Conn: ids, limits and mailbox",
@@ -45,10 +45,11 @@ const NAMES: [(&str, &str); 25] = [
     ("time::sleep::Sleep", "tokio: timer"),
     ("oneshot::Inner", "channel to the request that waits"),
     (
-        "new<unisono::serve::serve_one::{async_fn_env",
+        "new<unisono::serve::{impl#0}::serve::{async_fn_env",
         "state of the HTTP connection",
     ),
     ("new<unisono::", "state of the request that waits"),
+    ("(src/serve/desk.rs:", "state of the request that waits"),
     ("(src/http/handover.rs:", "state of the HTTP connection"),
     ("(src/http/handshake.rs:", "the handshake's URL and headers"),
     (

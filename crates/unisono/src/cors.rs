@@ -93,7 +93,8 @@ impl Cors {
         }
         let listed = self.any || self.origins.iter().any(|o| o == text);
         if listed || self.allow.as_ref().is_some_and(|allow| allow(text)) {
-            return Verdict::Allowed(origin.clone());
+            // A copy, since a clone would share, and so keep, the connection's read buffer for as long as the request waits.
+            return HeaderValue::from_str(text).map_or(Verdict::Foreign, Verdict::Allowed);
         }
         let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
         match (text.split_once("://"), host) {

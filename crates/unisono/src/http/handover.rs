@@ -5,7 +5,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use http::Request;
@@ -88,23 +89,43 @@ impl Successor {
 
 /// A request extension: where the request leaves its successor.
 #[derive(Clone, Default)]
-pub(crate) struct Handover(Arc<Mutex<Option<Successor>>>);
+pub(crate) struct Handover(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    successor: Mutex<Option<Successor>>,
+    /// The stream did not take all that HTTP wrote.
+    blocked: AtomicBool,
+}
 
 impl Handover {
+    fn successor(&self) -> MutexGuard<'_, Option<Successor>> {
+        self.0
+            .successor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn take(&self) -> Option<Successor> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.successor().take()
     }
 
     /// Whether a request has left its successor.
     pub(crate) fn is_taken(&self) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.successor().is_some()
+    }
+
+    /// Whether HTTP still has something to write.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.0.blocked.load(Relaxed)
+    }
+
+    pub(super) fn set_blocked(&self, blocked: bool) {
+        self.0.blocked.store(blocked, Relaxed);
     }
 
     fn leave(&self, successor: Successor) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(successor);
+        *self.successor() = Some(successor);
     }
 }
 

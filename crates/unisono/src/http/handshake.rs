@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
-use unisono_proto::engine::{Open, Query, Rejection, Sid, Transport};
+use unisono_proto::engine::{Open, Query, Rejection, Sid, Transport, parse_query};
 use unisono_proto::ws;
 
 use super::answer::{self, Answer};
@@ -29,12 +29,11 @@ const WEBSOCKET_VERSION: &str = "13";
 
 /// Opens a session, if nothing and nobody is against it.
 pub(super) async fn begin<B>(
-    server: &Arc<Server>,
+    server: Arc<Server>,
     transport: Transport,
     request: Request<B>,
-    query: &Query<'_>,
 ) -> Answer {
-    let pass = match entry::enter(server, &request) {
+    let pass = match entry::enter(&server, &request) {
         Ok(pass) => pass,
         Err(answer) => return answer,
     };
@@ -42,27 +41,23 @@ pub(super) async fn begin<B>(
         Transport::Polling => None,
         Transport::WebSocket => match switching_protocols(&request) {
             Some(answer) => Some(answer),
-            None => return refuse_websocket(server),
+            None => return refuse_websocket(&server),
         },
     };
-    let question = hooks::question(server, &request, pass.client_address());
-    if let Err(answer) = hooks::allow(server, question).await {
+    let question = hooks::question(&server, &request, pass.client_address());
+    if let Err(answer) = hooks::allow(&server, question).await {
         return answer;
     }
     match switching {
-        None => polling(server, &request, query, pass),
-        Some(answer) => websocket(server, request, query, pass, answer),
+        None => polling(&server, &request, pass),
+        Some(answer) => websocket(&server, request, pass, answer),
     }
 }
 
 /// Opens a polling session: the answer is the open packet.
-fn polling<B>(
-    server: &Arc<Server>,
-    request: &Request<B>,
-    query: &Query<'_>,
-    mut pass: Pass,
-) -> Answer {
-    let conn = open(server, request, query, &pass, true);
+fn polling<B>(server: &Arc<Server>, request: &Request<B>, mut pass: Pass) -> Answer {
+    let query = query(request);
+    let conn = open(server, request, &query, &pass, true);
     let config = &server.config;
     let upgrades: &[Transport] =
         if config.allow_upgrades && config.transports.contains(&Transport::WebSocket) {
@@ -72,7 +67,7 @@ fn polling<B>(
         };
     let open = Outgoing::raw(&open_packet(server, conn.sid, upgrades));
     let payload = Payload::new([open].iter(), conn.dialect);
-    let mut answer = answer::payload(payload, server.callback(query));
+    let mut answer = answer::payload(payload, server.callback(&query));
     tell_sid(&mut answer, conn.sid);
     let cookie = config.cookie.as_ref();
     if let Some(value) = cookie.and_then(|cookie| cookie.header(conn.sid)) {
@@ -87,11 +82,10 @@ fn polling<B>(
 fn websocket<B>(
     server: &Arc<Server>,
     mut request: Request<B>,
-    query: &Query<'_>,
     pass: Pass,
     mut answer: Answer,
 ) -> Answer {
-    let conn = open(server, &request, query, &pass, false);
+    let conn = open(server, &request, &query(&request), &pass, false);
     tell_sid(&mut answer, conn.sid);
     conn.push(Outgoing::raw(&open_packet(server, conn.sid, &[])));
     hand_over(server, conn, Kind::Session(pass), &mut request);
@@ -120,6 +114,10 @@ pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Req
     }
     hand_over(server, conn, Kind::Probe, &mut request);
     answer
+}
+
+fn query<B>(request: &Request<B>) -> Query<'_> {
+    parse_query(request.uri().query().unwrap_or_default())
 }
 
 fn open<B>(

@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use tokio::time::timeout;
 use unisono_proto::engine::{Rejection, Sid, parse_query};
 
@@ -163,8 +163,8 @@ impl Asked {
         Some(Self {
             sid: sid.filter(|sid| server.session(sid).is_some()),
             method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
+            uri: copied_uri(request.uri()),
+            headers: copied_headers(request.headers()),
         })
     }
 
@@ -189,4 +189,19 @@ impl Asked {
             tracing::error!("response_headers panicked; its headers are missing");
         }
     }
+}
+
+/// A copy: a clone would share, and so keep, the connection's read buffer for as long as the request waits.
+fn copied_uri(uri: &Uri) -> Uri {
+    // What was a URI is one still.
+    Uri::try_from(uri.to_string()).unwrap_or_else(|_| uri.clone())
+}
+
+/// A copy, for the same reason.
+fn copied_headers(headers: &HeaderMap) -> HeaderMap {
+    let copied = headers.iter().filter_map(|(name, value)| {
+        let value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+        Some((name.clone(), value))
+    });
+    copied.collect()
 }

@@ -113,10 +113,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         if self.server.config.holds(request.uri().path()) {
-            let server = self.server.clone();
-            return Box::pin(async move {
-                Ok(request::handle(server, request).await.map(Either::Left))
-            });
+            return Box::pin(request::handle(self.server.clone(), request));
         }
         let response = self.inner.call(request);
         Box::pin(async move { Ok(response.await?.map(Either::Right)) })

@@ -43,7 +43,7 @@ impl Drop for Guard {
 }
 
 /// Waits for something to say; with a callback's index it is said as a script.
-pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>, callback: Option<&str>) -> Answer {
+pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>, callback: Option<String>) -> Answer {
     enum Outcome {
         Waits(oneshot::Receiver<Payload>),
         Overlaps,
@@ -71,7 +71,7 @@ pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>, callback: Option<
             let reply = receiver.await;
             guard.answered();
             match reply {
-                Ok(payload) => answer::payload(payload, callback),
+                Ok(payload) => answer::payload(payload, callback.as_deref()),
                 Err(_) => answer::empty(StatusCode::BAD_REQUEST),
             }
         }
@@ -80,7 +80,7 @@ pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>, callback: Option<
 
 /// Takes packets in, as they are or as the field of a form.
 pub(super) async fn post<B>(
-    server: &Arc<Server>,
+    server: Arc<Server>,
     conn: Arc<Conn>,
     request: Request<B>,
     is_form: bool,
@@ -90,13 +90,13 @@ where
     B::Data: Buf + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let encoding = match begin(server, &conn, request.headers(), is_form) {
+    let encoding = match begin(&server, &conn, request.headers(), is_form) {
         Ok(encoding) => encoding,
-        Err(Some(rejection)) => return refuse(server, &rejection),
+        Err(Some(rejection)) => return refuse(&server, &rejection),
         Err(None) => return answer::empty(StatusCode::BAD_REQUEST),
     };
     let guard = Guard(Some(conn.clone()));
-    let body = match read(server, &conn, request).await {
+    let body = match read(&server, &conn, request).await {
         Ok(body) => body,
         Err(status) => {
             if status == StatusCode::PAYLOAD_TOO_LARGE {

@@ -1,70 +1,99 @@
 //! Which request is what.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Buf;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{Either, Full};
 use hyper::body::Body;
 use unisono_proto::engine::{self, Admission, Rejection, Transport};
 
 use super::answer::{self, Answer};
 use super::hooks::Asked;
 use super::{handshake, polling};
+use crate::conn::Conn;
 use crate::cors::Verdict;
 use crate::server::Server;
 use crate::stats::Refusal;
 
-/// Answers one request under the path.
-pub(super) async fn handle<B>(server: Arc<Server>, request: Request<B>) -> Answer
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Buf + Send,
-    B::Error: std::error::Error + Send + Sync + 'static,
-{
-    let asked = Asked::of(&server, &request);
-    let mut answer = respond(&server, request).await;
-    if let Some(asked) = asked {
-        asked.answered(&server, &mut answer);
-    }
-    answer
+/// What is left to do for an answer.
+enum Step<B> {
+    Answered(Answer),
+    /// A long poll: it needs little for the time that it waits, which is most of a session's life.
+    Polls {
+        conn: Arc<Conn>,
+        callback: Option<String>,
+        /// If there is one, it stays: hyper ends a connection whose body nobody wants.
+        body: B,
+    },
+    /// Anything else. In a box, so that a poll is not as large as this.
+    Works(Pin<Box<dyn Future<Output = Answer> + Send>>),
 }
 
-async fn respond<B>(server: &Arc<Server>, request: Request<B>) -> Answer
+/// Answers one request under the path. Nothing of its head is kept while it waits, unless somebody asks for it: a head shares its bytes with
+/// the connection's read buffer, and would keep 8 KiB alive.
+pub(super) fn handle<B, R, E>(
+    server: Arc<Server>,
+    request: Request<B>,
+) -> impl Future<Output = Result<Response<Either<Full<Bytes>, R>>, E>>
 where
     B: Body + Send + Unpin + 'static,
     B::Data: Buf + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let cors = &server.config.cors;
-    let verdict = cors.check(request.headers());
+    let asked = Asked::of(&server, &request).map(Box::new);
+    let verdict = server.config.cors.check(request.headers());
+    let step = respond(&server, &verdict, request);
+    async move {
+        let mut answer = match step {
+            Step::Answered(answer) => answer,
+            Step::Works(work) => work.await,
+            Step::Polls {
+                conn,
+                callback,
+                body: _body,
+            } => polling::get(&server, conn, callback).await,
+        };
+        server.config.cors.decorate(&verdict, answer.headers_mut());
+        if let Some(asked) = asked {
+            asked.answered(&server, &mut answer);
+        }
+        Ok(answer.map(Either::Left))
+    }
+}
+
+fn respond<B>(server: &Arc<Server>, verdict: &Verdict, request: Request<B>) -> Step<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Buf + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
     match verdict {
-        Verdict::Malformed => return refuse(server, &Rejection::BadRequest),
+        Verdict::Malformed => Step::Answered(refuse(server, &Rejection::BadRequest)),
         Verdict::Foreign => {
             server.counters.refuse(Refusal::Origin);
             let reason = "Origin not allowed".to_owned();
-            return answer::rejection(&Rejection::Forbidden(Some(reason)));
+            Step::Answered(answer::rejection(&Rejection::Forbidden(Some(reason))))
         }
         Verdict::Allowed(_) if request.method() == Method::OPTIONS => {
             let mut answer = answer::empty(StatusCode::NO_CONTENT);
-            cors.decorate(&verdict, answer.headers_mut());
+            let cors = &server.config.cors;
             cors.decorate_preflight(request.headers(), answer.headers_mut());
-            return answer;
+            Step::Answered(answer)
         }
-        Verdict::Allowed(_) | Verdict::Plain => {}
+        Verdict::Allowed(_) | Verdict::Plain => admit(server, request),
     }
-    let mut answer = admit(server, request).await;
-    cors.decorate(&verdict, answer.headers_mut());
-    answer
 }
 
-async fn admit<B>(server: &Arc<Server>, request: Request<B>) -> Answer
+fn admit<B>(server: &Arc<Server>, request: Request<B>) -> Step<B>
 where
     B: Body + Send + Unpin + 'static,
     B::Data: Buf + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let uri = request.uri().clone();
-    let query = engine::parse_query(uri.query().unwrap_or_default());
+    let query = engine::parse_query(request.uri().query().unwrap_or_default());
     let method = match *request.method() {
         Method::GET => engine::Method::Get,
         Method::POST => engine::Method::Post,
@@ -84,25 +113,33 @@ where
     let upgrade = wants_websocket(request.headers());
     let admission = engine::check(&query, method, upgrade, &server.config.transports, lookup)
         .and_then(|admission| admission.check_version(&query, server.config.allow_eio3));
+    let callback = server.callback(&query).map(str::to_owned);
+    let server = server.clone();
     match (admission, found) {
-        (Err(rejection), _) => refuse(server, &rejection),
+        (Err(rejection), _) => Step::Answered(refuse(&server, &rejection)),
         (Ok(Admission::Handshake(transport)), _) => {
-            handshake::begin(server, transport, request, &query).await
+            Step::Works(Box::pin(handshake::begin(server, transport, request)))
         }
-        (Ok(Admission::Upgrade(_)), Some(conn)) => handshake::upgrade(server, conn, request),
+        (Ok(Admission::Upgrade(_)), Some(conn)) => {
+            Step::Answered(handshake::upgrade(&server, conn, request))
+        }
         (Ok(Admission::Request(_)), Some(conn)) => match method {
-            engine::Method::Get => polling::get(server, conn, server.callback(&query)).await,
+            engine::Method::Get => Step::Polls {
+                conn,
+                callback,
+                body: request.into_body(),
+            },
             engine::Method::Post => {
-                let is_form = server.callback(&query).is_some();
-                polling::post(server, conn, request, is_form).await
+                let is_form = callback.is_some();
+                Step::Works(Box::pin(polling::post(server, conn, request, is_form)))
             }
             // What Node answers.
             engine::Method::Other => {
                 server.counters.refuse(Refusal::BadMethod);
-                answer::empty(StatusCode::INTERNAL_SERVER_ERROR)
+                Step::Answered(answer::empty(StatusCode::INTERNAL_SERVER_ERROR))
             }
         },
-        (Ok(_), None) => refuse(server, &Rejection::UnknownSid),
+        (Ok(_), None) => Step::Answered(refuse(&server, &Rejection::UnknownSid)),
     }
 }
 

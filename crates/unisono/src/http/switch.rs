@@ -25,6 +25,8 @@ const END_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Switch {
     stream: TcpStream,
     handover: Handover,
+    /// What is read before the stream.
+    unread: Vec<u8>,
     /// What HTTP wrote after a request left a successor: the head of the 101.
     held: Vec<u8>,
     /// When to give up; set while the kernel takes nothing more.
@@ -34,10 +36,12 @@ pub(crate) struct Switch {
 }
 
 impl Switch {
-    pub(crate) fn new(stream: TcpStream, handover: Handover) -> Self {
+    /// `unread` is read before what comes from the stream.
+    pub(crate) fn new(stream: TcpStream, handover: Handover, unread: Vec<u8>) -> Self {
         Self {
             stream,
             handover,
+            unread,
             held: Vec::new(),
             blocked: None,
             ended: None,
@@ -55,6 +59,7 @@ impl Switch {
         cx: &mut Context<'_>,
         result: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        self.handover.set_blocked(result.is_pending());
         if result.is_ready() {
             self.blocked = None;
             return result;
@@ -75,6 +80,12 @@ impl AsyncRead for Switch {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread[..count]);
+            self.unread.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() == before && buf.remaining() > 0 {

@@ -24,6 +24,7 @@ mod middleware;
 mod mixed;
 mod ordered;
 mod packet_middleware;
+mod parked;
 mod polling;
 mod raw;
 mod relay;

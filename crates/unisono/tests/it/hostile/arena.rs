@@ -109,7 +109,7 @@ fn gauges(stats: &Stats) -> [u64; 6] {
 }
 
 /// Waits until `condition` holds, in real time: tests that freeze the clock wait here too.
-pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "in vain: {what}");

@@ -15,8 +15,9 @@ mod rfc6455;
 mod times;
 mod websocket;
 
-pub(crate) use arena::Arena;
+pub(crate) use arena::{Arena, until};
 pub(crate) use attack::{Attack, Got, Message};
+pub(crate) use times::{Frozen, second};
 
 /// One hostile input.
 pub(crate) struct Row {

@@ -44,12 +44,12 @@ async fn times() {
 }
 
 /// The runtime's clock stands still while this lives.
-struct Frozen {
+pub(crate) struct Frozen {
     _release: mpsc::Sender<()>,
 }
 
 impl Frozen {
-    fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         time::pause();
         // A paused clock jumps to the next timer whenever the runtime waits for a socket, but not while something blocks.
         let (release, held) = mpsc::channel::<()>();
@@ -59,7 +59,7 @@ impl Frozen {
 }
 
 /// A second goes by.
-async fn second() {
+pub(crate) async fn second() {
     time::advance(Duration::from_secs(1)).await;
     breathe().await;
 }
