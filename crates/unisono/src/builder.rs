@@ -152,17 +152,27 @@ impl<P> Builder<P> {
         self
     }
 
-    /// What may wait for one client before it is closed as slow. Default 1 MiB or 4,096 messages, whichever comes first.
+    /// What may wait for one client before it is closed as slow. Default 1 MiB or 4,096 messages, whichever comes first. What the transport
+    /// takes does not wait; what is being written right now, 256 KiB or one larger message, comes on top.
     pub fn queue_limits(mut self, bytes: usize, messages: usize) -> Self {
         self.config.queue = QueueLimits { bytes, messages };
         self
     }
 
-    /// How long a client may take nothing of what waits for it, not a byte, before it is closed as slow; on long-polling, how long something
-    /// may wait for its next GET. Progress begins the time anew. What counts is what the kernel can tell: it reports room again only when a
-    /// good part of its send buffer is free, and a GET that is still being answered is no new one; so give clients on very slow lines
-    /// more. Default: the time it has to [answer a ping](Self::ping_timeout),
-    /// which a client that only looks alive, by pongs that nobody asked for, would otherwise evade.
+    /// How long a client may take nothing of what waits for it before it is closed as slow. Default: the time it has to
+    /// [answer a ping](Self::ping_timeout), which a client that only looks alive, by pongs that nobody asked for, would otherwise evade.
+    ///
+    /// The time begins when something has to wait, and begins anew whenever the client has taken something:
+    ///
+    /// * On a WebSocket, something waits when the kernel's send buffer is full. The client has taken something when the kernel accepts a byte
+    ///   more, which it does as soon as its peer has acknowledged one. Before a client is closed the kernel is asked; its own notice
+    ///   would come only when a third of the buffer is free, which on a slow line takes minutes. On streams that are not plain TCP, such
+    ///   as TLS of another HTTP server, that notice is all there is: give clients on very slow lines more time there.
+    /// * On long-polling, something waits while no GET does. The client has taken something when a GET comes, and whenever the HTTP server
+    ///   takes another 16 KiB of an answer that is longer than that. What the server and the kernel hold of the answer's end is not
+    ///   seen to leave; it has to, and the next GET to come, within the time.
+    ///
+    /// Nobody is kept alive by this: a client must answer pings all the same.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.config.write_timeout = Some(timeout);
         self

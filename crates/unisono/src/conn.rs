@@ -16,12 +16,17 @@ use unisono_proto::engine::{PayloadEncoding, Sid};
 
 use crate::dialect::Dialect;
 use crate::outgoing::{Kind, Outgoing};
-use crate::session::{Candidate, Payload};
+use crate::session::{Candidate, MAX_SLICES, Payload};
 use crate::socket::SocketInner;
 use crate::stats::{Counters, Refusal};
 
 /// A queue keeps room for this many messages while it is empty: enough for a burst without allocating, 64 bytes when idle.
 const KEPT_CAPACITY: usize = 8;
+
+/// Bytes that the task takes for one write. They count for nothing until the transport has refused them, so a queue and what is taken from
+/// it are together never more than the limit and this, or one larger message. Less would cost system calls: at this size a call is
+/// mostly the copying of its bytes.
+const MAX_BATCH_BYTES: usize = 256 * 1024;
 
 /// How much may wait for one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,14 +94,17 @@ impl Handshake {
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     pub(crate) queue: VecDeque<Arc<Outgoing>>,
-    /// Bytes in `queue` and in the task's own hands.
+    /// Bytes in `queue`.
     pub(crate) bytes: usize,
-    /// Messages in `queue` and in the task's own hands.
-    pub(crate) messages: usize,
+    /// Bytes of the message that has begun to leave when the transport refused to take more. Zero while the task has nothing in its hands
+    /// but what it is about to write.
+    pub(crate) begun: usize,
     /// The transport has refused to take more: volatile messages are dropped.
     pub(crate) blocked: bool,
     /// Set once: the connection is to end.
     pub(crate) closing: Option<CloseReason>,
+    /// The client does not read: when the connection ends, nothing is waited for.
+    pub(crate) cut: bool,
     /// Sockets to end although the connection stays.
     pub(crate) leaving: Vec<Leave>,
     /// Present while the session has a polling transport.
@@ -129,6 +137,8 @@ pub(crate) struct PollingMail {
     pub(crate) upgrading: bool,
     /// Answer the waiting GET, or the next, with a noop, so that the client can pause polling.
     pub(crate) release: bool,
+    /// More of an answer was taken since the task last looked.
+    pub(crate) progress: bool,
     /// The WebSocket that has taken over.
     pub(crate) candidate: Option<Box<Candidate>>,
 }
@@ -192,7 +202,8 @@ impl Conn {
         }
         if !mail.has_room(&message, self.limits) {
             mail.closing = Some(CloseReason::ForcedClose);
-            mail.queue = VecDeque::new();
+            mail.cut = true;
+            mail.drop_queue();
             mail.changed = true;
             let waker = mail.waker.take();
             drop(mail);
@@ -202,7 +213,6 @@ impl Conn {
             return false;
         }
         mail.bytes += message.len();
-        mail.messages += 1;
         mail.queue.push_back(message);
         mail.changed = true;
         let waker = mail.waker.take();
@@ -244,12 +254,27 @@ impl Mailbox {
     /// Whether a message would leave at once.
     fn is_ready(&self) -> bool {
         !self.blocked
-            && self.messages == 0
+            && self.queue.is_empty()
             && self.polling.as_ref().is_none_or(|p| p.poll.is_some())
     }
 
-    /// Moves the queue into the task's hands: two pointers are swapped, both queues keep their small capacity.
-    pub(crate) fn take_queue(&mut self, hands: &mut VecDeque<Arc<Outgoing>>) {
+    /// Moves what one write takes into the task's hands, where it no longer counts. Mostly that is the whole queue: two pointers are swapped,
+    /// both queues keep their small capacity. `true` if there is more.
+    pub(crate) fn take_batch(&mut self, hands: &mut VecDeque<Arc<Outgoing>>) -> bool {
+        self.begun = 0;
+        if self.queue.len() <= MAX_SLICES && self.bytes <= MAX_BATCH_BYTES {
+            self.take_all(hands);
+            return false;
+        }
+        let (count, bytes) = self.batch();
+        hands.extend(self.queue.drain(..count));
+        self.bytes -= bytes;
+        !self.queue.is_empty()
+    }
+
+    /// Moves the whole queue into the task's hands.
+    pub(crate) fn take_all(&mut self, hands: &mut VecDeque<Arc<Outgoing>>) {
+        self.bytes = 0;
         if hands.is_empty() {
             std::mem::swap(&mut self.queue, hands);
             if self.queue.capacity() > KEPT_CAPACITY {
@@ -260,10 +285,25 @@ impl Mailbox {
         }
     }
 
-    /// Takes back what the transport has refused, but the message that may have begun to leave: it waits where it can be spared.
+    /// How many of the waiting messages one write takes, one at least, and their bytes.
+    fn batch(&self) -> (usize, usize) {
+        let (mut count, mut bytes) = (0, 0);
+        for message in self.queue.iter().take(MAX_SLICES) {
+            if count > 0 && bytes + message.len() > MAX_BATCH_BYTES {
+                break;
+            }
+            count += 1;
+            bytes += message.len();
+        }
+        (count, bytes)
+    }
+
+    /// The transport has refused these. All but the message that may have begun to leave wait where they can be spared; all count again.
     pub(crate) fn put_back(&mut self, hands: &mut VecDeque<Arc<Outgoing>>) {
+        self.begun = hands.front().map_or(0, |message| message.len());
         if hands.len() > 1 {
             let mut waiting = hands.split_off(1);
+            self.bytes += waiting.iter().map(|message| message.len()).sum::<usize>();
             waiting.append(&mut self.queue);
             self.queue = waiting;
         }
@@ -272,12 +312,7 @@ impl Mailbox {
     /// Nobody will read what is queued.
     pub(crate) fn drop_queue(&mut self) {
         self.queue = VecDeque::new();
-    }
-
-    /// The task has written this much.
-    pub(crate) fn written(&mut self, messages: usize, bytes: usize) {
-        self.messages = self.messages.saturating_sub(messages);
-        self.bytes = self.bytes.saturating_sub(bytes);
+        self.bytes = 0;
     }
 
     /// The task looks at everything now; nobody needs to wake it.

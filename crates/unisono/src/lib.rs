@@ -127,8 +127,8 @@ pub use self::extract::{
 };
 pub use self::handler::{Call, Handler};
 pub use self::http::{
-    Cookie, CookieError, HandshakeRequest, NotFound, PeerAddr, ResponseContext, SameSite,
-    SocketIoLayer, SocketIoService,
+    AnswerBody, Cookie, CookieError, HandshakeRequest, NotFound, PeerAddr, ResponseContext,
+    SameSite, SocketIoLayer, SocketIoService,
 };
 pub use self::io::{Io, IoBuilder, SocketIo};
 pub use self::namespace::Namespace;

@@ -45,12 +45,8 @@ pub(crate) enum Kind {
     Reliable,
     /// Dropped when the recipient's transport is not ready for it.
     Volatile,
-    /// Engine.IO's own packet: matters to the transport, never counted as an event.
+    /// The transport's own: packets of Engine.IO, control frames of the WebSocket.
     Control,
-    /// The WebSocket's last frame. Not from the mailbox, so not counted there.
-    Close,
-    /// What stands before the WebSocket's first frame. Not from the mailbox either.
-    Head,
 }
 
 impl Outgoing {
@@ -121,12 +117,12 @@ impl Outgoing {
             Some(code) => ws::encode_close(code, "", &mut frames),
             None => ws::encode(Opcode::Close, &[], &mut frames),
         }
-        Arc::new(Self::frames_only(frames, Kind::Close))
+        Arc::new(Self::frames_only(frames, Kind::Control))
     }
 
     /// Bytes that are no frames: what HTTP has left to be written.
     pub(crate) fn bytes(bytes: Vec<u8>) -> Arc<Self> {
-        Arc::new(Self::frames_only(bytes, Kind::Head))
+        Arc::new(Self::frames_only(bytes, Kind::Control))
     }
 
     /// Frames that mean nothing to long-polling.

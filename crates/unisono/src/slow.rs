@@ -137,15 +137,18 @@ impl Mailbox {
             .map(|(back, _)| self.queue.len() - 1 - back);
         let found = earlier.and_then(|index| self.queue.remove(index));
         if let Some(dropped) = &found {
-            self.written(1, dropped.len());
+            self.bytes -= dropped.len();
         }
         found.is_some()
     }
 
     /// Whether `message` may wait. One always may, however large: `max_payload` bounds what clients send, not what the application does.
     pub(crate) fn has_room(&self, message: &Outgoing, limits: QueueLimits) -> bool {
-        self.messages == 0
-            || (self.messages < limits.messages && self.bytes + message.len() <= limits.bytes)
+        let begun = usize::from(self.begun > 0);
+        let messages = self.queue.len() + begun;
+        messages == 0
+            || (messages < limits.messages
+                && self.bytes + self.begun + message.len() <= limits.bytes)
     }
 
     /// Drops what has waited longest and can be done without, until there is room for `message`. How many were dropped.
@@ -157,9 +160,8 @@ impl Mailbox {
                 break;
             };
             if waiting.spare() == Spare::Oldest {
-                let len = waiting.len();
+                self.bytes -= waiting.len();
                 self.queue.remove(index);
-                self.written(1, len);
                 dropped += 1;
             } else {
                 index += 1;

@@ -4,7 +4,11 @@
 use super::{CloseReason, Due};
 use crate::engine::Revision;
 
-/// The timer of one connection. In revision 4 the next ping is due one interval after the last *pong*; in revision 3 one must have come an
+/// The part of the time-out by which a ping may leave late without the client being given more time for its pong: it still has half.
+const MAX_LATENESS: u32 = 2;
+
+/// The timer of one connection. In revision 4 the next ping is due one interval after the last *pong*, and the time for its pong runs from
+/// then, whether or not the transport can carry the ping: who does not fetch it does not answer it. In revision 3 one must have come an
 /// interval and a time-out after the last. Other traffic replaces neither.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
@@ -70,7 +74,7 @@ impl Heartbeat {
         match self.state {
             State::Resting => {
                 self.state = State::ExpectPong;
-                self.deadline = now.saturating_add(u64::from(self.timeout_ms));
+                self.deadline = self.on_time(now).saturating_add(u64::from(self.timeout_ms));
                 Due::Ping
             }
             State::HeldBack => {
@@ -97,6 +101,14 @@ impl Heartbeat {
             State::ExpectPong => self.deadline = now.saturating_add(u64::from(self.timeout_ms)),
             State::ExpectPing | State::HeldBack => self.expect_ping(now),
         }
+    }
+
+    /// The moment from which the client's time counts. Timers fire some milliseconds late, which must not add up: clients count from the
+    /// handshake. If it was this node that stood still, the client does not pay for it.
+    fn on_time(&self, now: u64) -> u64 {
+        let late = now - self.deadline.min(now);
+        let is_slight = late <= u64::from(self.timeout_ms / MAX_LATENESS);
+        if is_slight { self.deadline } else { now }
     }
 
     /// When something is due.

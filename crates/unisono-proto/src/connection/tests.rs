@@ -151,6 +151,15 @@ fn time_in_which_nothing_was_read_is_not_the_clients_fault() {
 }
 
 #[test]
+fn a_ping_that_leaves_slightly_late_gives_no_more_time_for_the_pong() {
+    for (pinged, closed) in [(300, 500), (302, 500), (400, 500), (401, 601)] {
+        let mut connection = joined(&["/"]);
+        assert_eq!(connection.handle_timeout(pinged), Due::Ping);
+        assert_eq!(connection.next_deadline(), closed, "{pinged}");
+    }
+}
+
+#[test]
 fn an_unasked_pong_does_not_postpone_the_ping() {
     let mut connection = joined(&["/"]);
     connection

@@ -1,26 +1,25 @@
 //! The answers of the HTTP side, as Node gives them.
 
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use http_body_util::Full;
 use unisono_proto::engine::{Rejection, jsonp};
 
+use super::body::AnswerBody;
 use crate::session::Payload;
 
 /// Seconds that a refused client is asked to stay away: by then a draining node is out of the load balancer.
 const RETRY_AFTER_S: u32 = 2;
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<AnswerBody>;
 
 pub(super) fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(AnswerBody::default());
     *answer.status_mut() = status;
     answer
 }
 
-fn body(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(text.into()));
+fn body(status: StatusCode, content_type: &'static str, text: impl Into<AnswerBody>) -> Answer {
+    let mut answer = Response::new(text.into());
     *answer.status_mut() = status;
     answer
         .headers_mut()

@@ -2,6 +2,7 @@
 
 mod address;
 mod answer;
+mod body;
 mod cookie;
 mod entry;
 mod handover;
@@ -17,14 +18,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use http::{Request, Response, StatusCode};
-use http_body_util::{Either, Full};
+use http_body_util::Either;
 use hyper::body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::server::Server;
+pub use body::AnswerBody;
 pub use cookie::{Cookie, CookieError, SameSite};
 pub(crate) use handover::{Handover, Life};
 pub(crate) use hooks::Hooks;
@@ -103,7 +105,7 @@ where
     ReqBody::Data: Buf + Send,
     ReqBody::Error: std::error::Error + Send + Sync + 'static,
 {
-    type Response = Response<Either<Full<Bytes>, ResBody>>;
+    type Response = Response<Either<AnswerBody, ResBody>>;
     type Error = S::Error;
     type Future = BoxFuture<Result<Self::Response, S::Error>>;
 
@@ -125,7 +127,7 @@ where
 pub struct NotFound;
 
 impl<B> Service<Request<B>> for NotFound {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<AnswerBody>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 

@@ -67,11 +67,13 @@ pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>, callback: Option<
             answer::empty(StatusCode::BAD_REQUEST)
         }
         Outcome::Waits(receiver) => {
-            let guard = Guard(Some(conn));
+            let guard = Guard(Some(conn.clone()));
             let reply = receiver.await;
             guard.answered();
             match reply {
-                Ok(payload) => answer::payload(payload, callback.as_deref()),
+                Ok(payload) => {
+                    answer::payload(payload, callback.as_deref()).map(|body| body.told_to(&conn))
+                }
                 Err(_) => answer::empty(StatusCode::BAD_REQUEST),
             }
         }

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{Either, Full};
+use http_body_util::Either;
 use hyper::body::Body;
 use unisono_proto::engine::{self, Admission, Rejection, Transport};
 
 use super::answer::{self, Answer};
+use super::body::AnswerBody;
 use super::hooks::Asked;
 use super::{handshake, polling};
 use crate::conn::Conn;
@@ -37,7 +38,7 @@ enum Step<B> {
 pub(super) fn handle<B, R, E>(
     server: Arc<Server>,
     request: Request<B>,
-) -> impl Future<Output = Result<Response<Either<Full<Bytes>, R>>, E>>
+) -> impl Future<Output = Result<Response<Either<AnswerBody, R>>, E>>
 where
     B: Body + Send + Unpin + 'static,
     B::Data: Buf + Send,

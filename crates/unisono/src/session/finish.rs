@@ -1,30 +1,34 @@
 //! How a transport ends: what is queued goes out, the peer is told, and the descriptor is closed within a bounded time.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use unisono_proto::connection::CloseReason;
 use unisono_proto::engine;
 
-use super::{LINGER, Payload, Phase, Session, Wire, close_frame, scratch};
-use crate::outgoing::{Kind, Outgoing};
+use super::{LINGER, Payload, Phase, Session, Wire, scratch};
+use crate::outgoing::Outgoing;
 
 impl Session {
-    pub(super) fn begin_finish(&mut self, reason: CloseReason) {
+    /// `last` is the WebSocket's last frame; without one there is nobody to be told.
+    pub(super) fn begin_finish(&mut self, reason: CloseReason, last: Option<Arc<Outgoing>>) {
         let deadline = self.server.now_ms() + LINGER.as_millis() as u64;
         self.phase = Phase::Finishing { deadline };
         match &mut self.wire {
-            // A peer that does not read would not read the farewell either.
-            Wire::WebSocket(socket) if socket.blocked => self.finished(),
             Wire::WebSocket(socket) => {
-                // What is still in the mailbox goes first: nothing may follow a close frame (RFC 6455, section 5.5.1).
-                let said = socket.hands.pop_back_if(|last| last.kind() == Kind::Close);
-                self.conn.mailbox().take_queue(&mut socket.hands);
-                match said {
-                    Some(frame) => socket.hands.push_back(frame),
-                    // The peer has closed the stream: nobody is there to be told.
-                    None if reason == CloseReason::TransportClose => self.finished(),
-                    None => socket.hands.push_back(close_frame(None)),
+                let mut mail = self.conn.mailbox();
+                // One that is merely behind gets what waits for it. One that does not read, or is not there, would not read a farewell.
+                let is_read = !socket.blocked || (is_ours(reason) && !mail.cut);
+                match last.filter(|_| is_read) {
+                    Some(last) => {
+                        mail.take_all(&mut socket.hands);
+                        socket.hands.push_back(last);
+                    }
+                    None => {
+                        drop(mail);
+                        self.finished();
+                    }
                 }
             }
             Wire::Polling(polling) => {
@@ -33,12 +37,19 @@ impl Session {
                 if let Some(polling) = &mut self.conn.mailbox().polling {
                     polling.post = None;
                 }
-                // A client that has ended the session, or broken it, is not waited for: its next request finds no session.
-                if !is_ours(reason) {
+                let mail = self.conn.mailbox();
+                // Who waits beside something to say has come just now, behind the time for a ping that is still there.
+                let is_late = reason == CloseReason::PingTimeout && !mail.queue.is_empty();
+                // A client that has ended the session, or broken it, or does not come, is not waited for: its next request finds no session.
+                let is_over = mail.cut || !is_ours(reason);
+                drop(mail);
+                if is_over && !is_late {
                     self.say_goodbye(match reason {
                         CloseReason::TransportClose => &engine::Packet::Noop,
                         _ => &engine::Packet::Close,
                     });
+                }
+                if is_over {
                     self.finished();
                 }
             }
@@ -49,8 +60,7 @@ impl Session {
     pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) {
         let done = match &mut self.wire {
             Wire::WebSocket(socket) => {
-                let mut ignored = super::Written::default();
-                match socket.poll_write(cx, &mut ignored) {
+                match socket.poll_write(cx) {
                     Poll::Pending => false,
                     Poll::Ready(Err(_)) => true,
                     // Our side is closed first (RFC 6455, section 7.1.1); unread input would turn the close into a reset,

@@ -4,7 +4,7 @@
 //! everything through in the end. One that is closed has to shake hands again, which the handshake's own limits bound. The limits are
 //! meant to be far above what an honest client sends, so whoever exceeds them is broken or hostile.
 
-use super::{Session, Wire, close_frame};
+use super::{Session, close_frame};
 use crate::limits::{Limits, Meter};
 use crate::stats::Refusal;
 use unisono_proto::connection::CloseReason;
@@ -36,10 +36,8 @@ impl Session {
         };
         self.server.counters.refuse(refusal);
         tracing::info!(sid = %self.conn.sid, reason = refusal.as_str(), "closing a connection that sends too much");
-        if let Wire::WebSocket(socket) = &mut self.wire {
-            socket.hands.push_back(close_frame(Some(POLICY_VIOLATION)));
-        }
-        self.end(CloseReason::ForcedClose);
+        let last = close_frame(Some(POLICY_VIOLATION));
+        self.end_with(CloseReason::ForcedClose, Some(last));
         false
     }
 }

@@ -13,6 +13,7 @@ mod probe;
 mod scratch;
 mod slots;
 mod stream;
+mod unread;
 mod websocket;
 mod writing;
 
@@ -41,8 +42,8 @@ use polling::Polling;
 pub(crate) use probe::{Candidate, probe};
 use slots::Slots;
 pub(crate) use stream::Stream;
-pub(crate) use websocket::WebSocket;
-use websocket::Written;
+use unread::Unread;
+pub(crate) use websocket::{MAX_SLICES, WebSocket};
 use writing::NEVER;
 
 /// One Engine.IO session at work.
@@ -59,8 +60,6 @@ pub(crate) struct Session {
     armed: u64,
     /// When the session ends unless the client takes something of what waits for it.
     write_deadline: u64,
-    /// Written since the mailbox was last told.
-    written: Written,
     /// The machine was told that the session has opened.
     opened: bool,
     /// Not reading, because handlers are behind.
@@ -128,7 +127,6 @@ impl Session {
             timer,
             armed,
             write_deadline: NEVER,
-            written: Written::default(),
             opened: false,
             held_back: false,
             joining,
@@ -179,6 +177,13 @@ impl Session {
 
     /// Ends the session. The sockets leave their rooms at once; what was already queued still goes out if the transport works.
     fn end(&mut self, reason: CloseReason) {
+        // A peer that has closed the stream is not there to be told.
+        let last = (reason != CloseReason::TransportClose).then(|| close_frame(None));
+        self.end_with(reason, last);
+    }
+
+    /// The same with the WebSocket's last frame, if it is to have one.
+    fn end_with(&mut self, reason: CloseReason, last: Option<Arc<Outgoing>>) {
         if self.phase != Phase::Open {
             return;
         }
@@ -187,7 +192,7 @@ impl Session {
         self.joined();
         self.connecting.clear();
         self.slots.leave_all(reason);
-        self.begin_finish(reason);
+        self.begin_finish(reason, last);
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) {
@@ -205,8 +210,10 @@ impl Session {
             }
             let now = self.server.now_ms();
             match self.phase {
+                // A client that fetches nothing fetches no ping either: that is the reason then, as for Node.
+                Phase::Open if self.machine.next_deadline() <= now => self.handle_due(now),
                 Phase::Open if self.write_deadline <= now => self.give_up_writing(cx, now),
-                Phase::Open => self.handle_due(now),
+                Phase::Open => {}
                 Phase::Finishing { deadline } if deadline <= now => self.finished(),
                 Phase::Finishing { .. } | Phase::Done => {}
             }
@@ -245,7 +252,7 @@ impl Session {
         }
     }
 
-    /// Writes and reads as far as the transport goes. `true` when there may be more to do at once.
+    /// Reads, or serves requests, as far as the transport goes. `true` when there may be more to do at once.
     fn poll_wire(&mut self, cx: &mut Context<'_>) -> bool {
         match (&mut self.wire, self.phase) {
             (_, Phase::Done) | (Wire::Gone, _) => false,
@@ -253,10 +260,7 @@ impl Session {
                 self.poll_finish(cx);
                 false
             }
-            (Wire::WebSocket(_), Phase::Open) => {
-                self.poll_websocket_write(cx);
-                self.poll_websocket_read(cx)
-            }
+            (Wire::WebSocket(_), Phase::Open) => self.poll_websocket_read(cx),
             (Wire::Polling(_), Phase::Open) => self.poll_polling(),
         }
     }
@@ -272,7 +276,9 @@ impl Session {
         };
         if !socket.unread.is_empty() {
             let mut unread = std::mem::take(&mut socket.unread);
-            self.decode(&mut unread);
+            let left = self.decode(unread.rest());
+            unread.keep_last(left);
+            self.keep_unread(unread);
             return true;
         }
         scratch::with_scratch(|buffer| {
@@ -284,13 +290,20 @@ impl Session {
                 Poll::Ready(Ok(0)) => self.end(CloseReason::TransportClose),
                 Poll::Ready(Ok(n)) => {
                     if self.admit_bytes(n) {
-                        self.decode(&mut buffer[..n]);
+                        let left = self.decode(&mut buffer[..n]);
+                        self.keep_unread(buffer[n - left..n].to_vec().into());
                     }
                 }
                 Poll::Ready(Err(_)) => self.end(CloseReason::TransportError),
             }
             true
         })
+    }
+    /// Keeps what the handlers had no room for.
+    fn keep_unread(&mut self, unread: Unread) {
+        if let Wire::WebSocket(socket) = &mut self.wire {
+            socket.unread = unread;
+        }
     }
 }
 
@@ -302,7 +315,7 @@ impl Future for Session {
         this.open();
         let mut steps = 0;
         loop {
-            this.look();
+            this.poll_outgoing(cx);
             this.poll_timer(cx);
             this.poll_connecting(cx);
             this.slots.poll(cx, &this.server.counters);
@@ -354,7 +367,8 @@ pub(super) fn give_way(cx: &mut Context<'_>) {
 /// frames, or a few hundred packets of a POST: a peer that sends as fast as it can keeps a thread busy for about a millisecond at a time.
 pub(super) const MAX_STEPS: usize = 4;
 
-/// How long a closing transport may take to carry its last bytes. Longer only helps a peer that has stopped reading.
+/// How long a closing transport may take to carry its last bytes, to a client that is behind too. Longer only helps a peer that has stopped
+/// reading.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// A WebSocket CLOSE frame as a message.

@@ -10,7 +10,7 @@ use unisono_proto::engine::{self, DecodeError, Revision, v3};
 use unisono_proto::socket::Packet;
 use unisono_proto::ws::{CloseCode, Event};
 
-use super::{Phase, Session, Wire, slots};
+use super::{Phase, Session, Wire, close_frame, slots};
 use crate::conn::Leave;
 use crate::engine::Message;
 use crate::error::ConnectError;
@@ -20,20 +20,19 @@ use crate::socket::Socket;
 use crate::stats::Refusal;
 
 impl Session {
-    /// Decodes what was read. What the handlers have no room for is kept, undecoded.
-    pub(super) fn decode(&mut self, bytes: &mut [u8]) {
+    /// Decodes what was read. How much of it the handlers have no room for: the last so many bytes are not decoded.
+    pub(super) fn decode(&mut self, bytes: &mut [u8]) -> usize {
         let mut input = bytes;
         while self.phase == Phase::Open {
-            let Wire::WebSocket(socket) = &mut self.wire else {
-                return;
-            };
             if self.slots.is_full() {
-                socket.unread = input.to_vec();
                 self.hold_back();
-                return;
+                return input.len();
             }
+            let Wire::WebSocket(socket) = &mut self.wire else {
+                return 0;
+            };
             match socket.decoder.next(&mut input) {
-                Ok(None) => return,
+                Ok(None) => return 0,
                 Ok(Some(event)) => self.handle_frame(event),
                 Err(error) => {
                     let code = error.close_code().get();
@@ -43,11 +42,12 @@ impl Session {
                         Refusal::Frame
                     };
                     self.server.counters.refuse(refusal);
-                    socket.hands.push_back(super::close_frame(Some(code)));
-                    self.end(CloseReason::TransportError);
+                    let last = close_frame(Some(code));
+                    self.end_with(CloseReason::TransportError, Some(last));
                 }
             }
         }
+        0
     }
 
     fn handle_frame(&mut self, event: Event<'_>) {
@@ -68,12 +68,8 @@ impl Session {
             }
             Event::Pong(_) => {}
             Event::Close(code) => {
-                if let Wire::WebSocket(socket) = &mut self.wire {
-                    socket
-                        .hands
-                        .push_back(super::close_frame(code.map(CloseCode::get)));
-                }
-                self.end(CloseReason::TransportClose);
+                let last = close_frame(code.map(CloseCode::get));
+                self.end_with(CloseReason::TransportClose, Some(last));
             }
         }
     }
@@ -131,10 +127,7 @@ impl Session {
                 .leave(member, CloseReason::ClientNamespaceDisconnect),
             Handled::Ping { data } => self.pong(&data),
             Handled::Close => {
-                if let Wire::WebSocket(socket) = &mut self.wire {
-                    socket.hands.push_back(super::close_frame(None));
-                }
-                self.end(CloseReason::TransportClose);
+                self.end_with(CloseReason::TransportClose, Some(close_frame(None)));
             }
         }
     }

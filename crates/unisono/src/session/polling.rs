@@ -89,6 +89,12 @@ impl Polling {
 impl Session {
     /// `true` when there may be more to do at once.
     pub(super) fn poll_polling(&mut self) -> bool {
+        // A GET may have come when the session's time was over and the timer had not fired yet: those are some milliseconds late.
+        let now = self.server.now_ms();
+        if self.machine.next_deadline() <= now {
+            self.handle_due(now);
+            return true;
+        }
         self.answer_poll();
         let Wire::Polling(polling) = &mut self.wire else {
             return false;
@@ -226,8 +232,7 @@ fn drain(mail: &mut Mailbox, dialect: Dialect) -> Payload {
     if mail.queue.is_empty() {
         mail.queue = VecDeque::new();
     }
-    let bytes = taken.iter().map(|message| message.len()).sum();
-    mail.written(taken.len(), bytes);
+    mail.bytes -= taken.iter().map(|message| message.len()).sum::<usize>();
     Payload::new(taken.iter(), dialect)
 }
 

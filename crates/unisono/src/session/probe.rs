@@ -14,7 +14,7 @@ use unisono_proto::engine;
 use unisono_proto::ws::Event;
 
 use super::scratch::with_scratch;
-use super::websocket::{WebSocket, Written};
+use super::websocket::WebSocket;
 use super::{MAX_STEPS, give_way};
 use crate::conn::{Conn, PollingMail};
 use crate::outgoing::Outgoing;
@@ -70,16 +70,15 @@ pub(crate) async fn probe(server: Arc<Server>, conn: Arc<Conn>, mut socket: WebS
 }
 
 async fn run(conn: &Conn, socket: &mut WebSocket) -> io::Result<()> {
-    let mut written = Written::default();
     let mut ticks = interval_at(Instant::now(), TICK);
     // The client speaks first, but only after the head of the 101.
-    poll_fn(|cx| socket.poll_write(cx, &mut written)).await?;
+    poll_fn(|cx| socket.poll_write(cx)).await?;
     let first = next_text_of(conn, socket, &mut ticks, |_| {}).await?;
     if !matches!(engine::decode(&first), Ok(engine::Packet::Ping(text)) if text == "probe") {
         return Err(io::ErrorKind::InvalidData.into());
     }
     socket.hands.push_back(Outgoing::raw("3probe"));
-    poll_fn(|cx| socket.poll_write(cx, &mut written)).await?;
+    poll_fn(|cx| socket.poll_write(cx)).await?;
     // The client stops polling as soon as its waiting GET is answered.
     ticks.reset_immediately();
     let release = |mail: &mut PollingMail| mail.release = true;
@@ -114,8 +113,8 @@ async fn next_text_of(
 async fn next_text(socket: &mut WebSocket) -> io::Result<String> {
     poll_fn(|cx| {
         for _ in 0..MAX_STEPS {
-            let mut bytes = std::mem::take(&mut socket.unread);
-            let mut input = &mut bytes[..];
+            let mut unread = std::mem::take(&mut socket.unread);
+            let mut input = unread.rest();
             while let Some(event) = socket
                 .decoder
                 .next(&mut input)
@@ -124,7 +123,9 @@ async fn next_text(socket: &mut WebSocket) -> io::Result<String> {
                 match event {
                     Event::Text(text) => {
                         let text = text.into_owned();
-                        socket.unread = input.to_vec();
+                        let left = input.len();
+                        unread.keep_last(left);
+                        socket.unread = unread;
                         return Poll::Ready(Ok(text));
                     }
                     Event::Ping(_) | Event::Pong(_) => {}
@@ -141,7 +142,7 @@ async fn next_text(socket: &mut WebSocket) -> io::Result<String> {
                 Poll::Pending => Poll::Pending,
             });
             match read {
-                Poll::Ready(Ok(bytes)) => socket.unread = bytes,
+                Poll::Ready(Ok(bytes)) => socket.unread = bytes.into(),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -70,6 +71,16 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Other(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Writes what the kernel takes right now. `poll_write` waits until the kernel says that there is room, which it does only when a third
+    /// of its send buffer is free; this asks.
+    pub(crate) fn write_unasked(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream).send(bytes),
+            // What is between would have to know of it.
+            Self::Other(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

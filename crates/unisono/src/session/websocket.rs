@@ -9,11 +9,12 @@ use tokio::io::ReadBuf;
 use unisono_proto::ws;
 
 use super::stream::Stream;
+use super::unread::Unread;
 use crate::dialect::Dialect;
-use crate::outgoing::{Kind, Outgoing};
+use crate::outgoing::Outgoing;
 
 /// Messages in one write. More do not make a system call noticeably cheaper per message, and the slices live on the stack.
-const MAX_SLICES: usize = 64;
+pub(crate) const MAX_SLICES: usize = 64;
 
 /// A WebSocket and what is on its way through it.
 #[derive(Debug)]
@@ -21,22 +22,14 @@ pub(crate) struct WebSocket {
     stream: Stream,
     pub(crate) decoder: ws::Decoder,
     dialect: Dialect,
-    /// Messages taken from the mailbox and not yet written.
+    /// Messages taken from the mailbox and not yet written: what one write takes, until the session ends.
     pub(crate) hands: VecDeque<Arc<Outgoing>>,
     /// Bytes of the first message in `hands` that are already written.
     offset: usize,
-    /// Bytes read but not yet decoded, because the handlers are behind.
-    pub(crate) unread: Vec<u8>,
+    pub(crate) unread: Unread,
     pub(crate) blocked: bool,
     /// Written, but a layer below has not passed it on.
     pub(crate) unflushed: bool,
-}
-
-/// What a write has achieved: messages as they count in a queue.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Written {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
 }
 
 impl WebSocket {
@@ -58,7 +51,7 @@ impl WebSocket {
             dialect,
             hands,
             offset: 0,
-            unread,
+            unread: unread.into(),
             blocked: false,
             unflushed: false,
         }
@@ -68,11 +61,7 @@ impl WebSocket {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(crate) fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: &mut Written,
-    ) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.blocked = false;
         while let Some(first) = self.hands.front() {
             let first = &first.frames(self.dialect)[self.offset..];
@@ -90,7 +79,7 @@ impl WebSocket {
             };
             match result {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(n)) => self.advance(n, written),
+                Poll::Ready(Ok(n)) => self.advance(n),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     self.blocked = true;
@@ -109,7 +98,20 @@ impl WebSocket {
         (self.hands.len(), self.offset)
     }
 
-    fn advance(&mut self, mut n: usize, written: &mut Written) {
+    /// Writes what the kernel takes right now of the first message, whether or not it has said that there is room. `true` if that was
+    /// anything: the peer has then taken something since the kernel last refused.
+    pub(crate) fn write_unasked(&mut self) -> bool {
+        let Some(first) = self.hands.front() else {
+            return false;
+        };
+        let first = &first.frames(self.dialect)[self.offset..];
+        // A broken connection shows at the next read.
+        let taken = self.stream.write_unasked(first).unwrap_or(0);
+        self.advance(taken);
+        taken > 0
+    }
+
+    fn advance(&mut self, mut n: usize) {
         while let Some(message) = self.hands.front() {
             let left = message.frames(self.dialect).len() - self.offset;
             if n < left {
@@ -117,10 +119,6 @@ impl WebSocket {
                 return;
             }
             n -= left;
-            if !matches!(message.kind(), Kind::Close | Kind::Head) {
-                written.messages += 1;
-                written.bytes += message.len();
-            }
             self.offset = 0;
             self.hands.pop_front();
         }

@@ -31,6 +31,7 @@ mod relay;
 mod rooms;
 mod server;
 mod slow;
+mod slow_line;
 mod stock;
 mod stock_v2;
 mod strict;

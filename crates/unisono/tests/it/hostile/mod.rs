@@ -11,6 +11,7 @@ mod floods;
 mod http;
 mod packets;
 mod process;
+mod readers;
 mod rfc6455;
 mod times;
 mod websocket;

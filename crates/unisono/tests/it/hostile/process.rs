@@ -5,20 +5,24 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
-use unisono::{Args, Io, Socket, Space, Value};
+use tokio::net::TcpSocket;
+use unisono::{Args, Binary, Io, Socket, Space, Value};
 
 use super::arena::Bystander;
 use crate::raw::request;
 use crate::server::namespace;
 
-/// Set in the server's process.
+/// Set in the server's process: the bytes that its kernel may keep for each connection, or nothing for as many as it likes.
 const ROLE: &str = "UNISONO_TEST_SERVER";
+
+/// What may wait for one client of a server whose kernel keeps little.
+pub(super) const SMALL_QUEUE: usize = 256 << 10;
 
 /// A server that is ended with its handle.
 pub(super) struct Process {
@@ -36,6 +40,15 @@ impl Drop for Process {
 impl Process {
     /// Starts this very test binary, told to run nothing but [`serve`].
     pub(super) fn start() -> Self {
+        Self::start_as("")
+    }
+
+    /// The same with queues of [`SMALL_QUEUE`] and a kernel that keeps about as much of what a client does not read.
+    pub(super) fn start_small() -> Self {
+        Self::start_as("131072")
+    }
+
+    fn start_as(role: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
@@ -43,7 +56,7 @@ impl Process {
                 "--ignored",
                 "--nocapture",
             ])
-            .env(ROLE, "1")
+            .env(ROLE, role)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -63,6 +76,11 @@ impl Process {
         lines
             .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
             .collect()
+    }
+
+    /// Open descriptors.
+    pub(super) fn descriptors(&self) -> usize {
+        std::fs::read_dir(self.proc("fd")).unwrap().count()
     }
 
     /// Resident memory now, in KiB. From here on the peak is counted anew.
@@ -92,19 +110,23 @@ impl Process {
 #[test]
 #[ignore = "not a test: the server that the floods start"]
 fn serve() {
-    if std::env::var_os(ROLE).is_none() {
+    let Ok(role) = std::env::var(ROLE) else {
         return;
-    }
+    };
     std::thread::spawn(|| {
         // Whoever has started it is gone.
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build().unwrap().block_on(run());
+    runtime
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(run(role.parse().ok()));
 }
 
-async fn run() {
+async fn run(send_buffer: Option<u32>) {
     let enter = async |socket: Socket, Args(rooms): Args| {
         let rooms = rooms.iter().filter_map(Value::as_str);
         rooms.for_each(|room| socket.join(room).unwrap());
@@ -117,20 +139,41 @@ async fn run() {
         let payload = "x".repeat(100_000);
         space.to("flooded").emit("flood", &payload).unwrap();
     };
+    let own = async |socket: Socket| {
+        let payload = Binary(vec![0; 100_000].into());
+        socket.emit("own", &payload).unwrap();
+    };
+    let disconnects = Arc::new(AtomicU64::new(0));
+    let counted = disconnects.clone();
     let namespace = namespace("/")
+        .on_disconnect(move || {
+            counted.fetch_add(1, Relaxed);
+            async {}
+        })
+        .on("own", own)
         .on("enter", enter)
         .on("exit", exit)
         .on("flood", flood);
-    let io = Io::builder()
+    let mut io = Io::builder()
         .connect_timeout(Duration::from_secs(1))
-        .allow_eio3(true)
-        .namespace(namespace)
-        .build();
+        .allow_eio3(true);
+    let socket = TcpSocket::new_v4().unwrap();
+    if let Some(bytes) = send_buffer {
+        io = io.queue_limits(SMALL_QUEUE, 4096);
+        // Every connection inherits it.
+        socket.set_send_buffer_size(bytes).unwrap();
+    }
+    let io = io.namespace(namespace).build();
     let shown = io.clone();
     let app = Router::new()
         .route("/stats", get(async move || stats(&shown)))
+        .route(
+            "/disconnects",
+            get(async move || disconnects.load(Relaxed).to_string()),
+        )
         .layer(io.layer());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1024).unwrap();
     // The test runner writes on the same line.
     println!("\nport {}", listener.local_addr().unwrap().port());
     unisono::serve(listener, app, std::future::pending())
