@@ -8,8 +8,9 @@ use crate::engine::Revision;
 const MAX_LATENESS: u32 = 2;
 
 /// The timer of one connection. In revision 4 the next ping is due one interval after the last *pong*, and the time for its pong runs from
-/// then, whether or not the transport can carry the ping: who does not fetch it does not answer it. In revision 3 one must have come an
-/// interval and a time-out after the last. Other traffic replaces neither.
+/// then, whether or not the transport can carry the ping: who does not fetch it does not answer it. Any other packet replaces no pong, but
+/// shows once for each ping that the line is slow and not dead: the time begins anew, as it does with Node since engine.io 6.6.12. In
+/// revision 3 a ping must have come an interval and a time-out after the last, and nothing replaces it.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     interval_ms: u32,
@@ -22,6 +23,8 @@ pub(super) struct Heartbeat {
 enum State {
     Resting,
     ExpectPong,
+    /// The same, and something else has come meanwhile: a pong may be behind a large message on a slow line.
+    ExpectLatePong,
     /// Revision 3.
     ExpectPing,
     /// Revision 3: pings may be waiting unread, because it is us who do not read.
@@ -48,16 +51,25 @@ impl Heartbeat {
     /// The revision it was made for.
     pub(super) fn revision(&self) -> Revision {
         match self.state {
-            State::Resting | State::ExpectPong => Revision::V4,
+            State::Resting | State::ExpectPong | State::ExpectLatePong => Revision::V4,
             State::ExpectPing | State::HeldBack => Revision::V3,
         }
     }
 
     /// The client answered. A pong that nobody asked for changes nothing.
     pub(super) fn handle_pong(&mut self, now: u64) {
-        if self.state == State::ExpectPong {
+        if matches!(self.state, State::ExpectPong | State::ExpectLatePong) {
             self.state = State::Resting;
             self.deadline = now.saturating_add(u64::from(self.interval_ms));
+        }
+    }
+
+    /// The client sent something that is no part of the heartbeat.
+    pub(super) fn handle_other(&mut self, now: u64) {
+        if self.state == State::ExpectPong {
+            self.state = State::ExpectLatePong;
+            let anew = now.saturating_add(u64::from(self.timeout_ms));
+            self.deadline = self.deadline.max(anew);
         }
     }
 
@@ -81,7 +93,9 @@ impl Heartbeat {
                 self.hold_back(now);
                 Due::Pong
             }
-            State::ExpectPong | State::ExpectPing => Due::Close(CloseReason::PingTimeout),
+            State::ExpectPong | State::ExpectLatePong | State::ExpectPing => {
+                Due::Close(CloseReason::PingTimeout)
+            }
         }
     }
 
@@ -98,7 +112,9 @@ impl Heartbeat {
     pub(super) fn postpone(&mut self, now: u64) {
         match self.state {
             State::Resting => {}
-            State::ExpectPong => self.deadline = now.saturating_add(u64::from(self.timeout_ms)),
+            State::ExpectPong | State::ExpectLatePong => {
+                self.deadline = now.saturating_add(u64::from(self.timeout_ms));
+            }
             State::ExpectPing | State::HeldBack => self.expect_ping(now),
         }
     }

@@ -176,6 +176,9 @@ impl Connection {
         packet: engine::Packet<'_>,
         now: u64,
     ) -> Result<Handled, CloseReason> {
+        if !matches!(packet, engine::Packet::Pong(_)) {
+            self.heartbeat.handle_other(now);
+        }
         match packet {
             engine::Packet::Message(text) => self.handle_text(&text),
             engine::Packet::Binary(bytes) => self.handle_binary(bytes),

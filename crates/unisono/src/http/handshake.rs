@@ -4,16 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use http::Request;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, StatusCode, Version};
 use unisono_proto::engine::{Open, Query, Rejection, Sid, Transport, parse_query};
-use unisono_proto::ws;
 
 use super::answer::{self, Answer};
 use super::entry::{self, Pass};
 use super::handover::{Kind, hand_over};
 use super::request::refuse;
-use super::{PeerAddr, hooks};
+use super::{PeerAddr, hooks, websocket};
 use crate::conn::{Conn, Handshake};
 use crate::dialect::Dialect;
 use crate::ids::new_sid;
@@ -23,9 +22,6 @@ use crate::session::{Payload, Session};
 
 /// The session id of a new session, for proxies that keep a client without cookies on its node.
 pub(super) const SID_HEADER: HeaderName = HeaderName::from_static("x-unisono-sid");
-
-/// The only version of the WebSocket protocol that became a standard.
-const WEBSOCKET_VERSION: &str = "13";
 
 /// Opens a session, if nothing and nobody is against it.
 pub(super) async fn begin<B>(
@@ -39,9 +35,9 @@ pub(super) async fn begin<B>(
     };
     let switching = match transport {
         Transport::Polling => None,
-        Transport::WebSocket => match switching_protocols(&request) {
+        Transport::WebSocket => match websocket::switching_protocols(&request) {
             Some(answer) => Some(answer),
-            None => return refuse_websocket(&server),
+            None => return websocket::refuse(&server),
         },
     };
     let question = hooks::question(&server, &request, pass.client_address());
@@ -94,8 +90,8 @@ fn websocket<B>(
 
 /// Lets a WebSocket probe a polling session. A second one is refused without harm to the first.
 pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Request<B>) -> Answer {
-    let Some(answer) = switching_protocols(&request) else {
-        return refuse_websocket(server);
+    let Some(answer) = websocket::switching_protocols(&request) else {
+        return websocket::refuse(server);
     };
     if !server.config.allow_upgrades {
         return refuse(server, &Rejection::BadRequest);
@@ -181,50 +177,4 @@ fn compact(headers: &HeaderMap) -> Box<str> {
         }
     }
     lines.into_boxed_str()
-}
-
-/// The 101 answer, if the request is a GET of HTTP/1.1 with one key and the right version (RFC 6455, section 4.2.1). Extensions and
-/// subprotocols are not negotiated, so what the client says about them is not even read.
-fn switching_protocols<B>(request: &Request<B>) -> Option<Answer> {
-    if request.method() != Method::GET || request.version() != Version::HTTP_11 {
-        return None;
-    }
-    let version = only(request.headers(), &header::SEC_WEBSOCKET_VERSION)?;
-    let key = only(request.headers(), &header::SEC_WEBSOCKET_KEY)?;
-    if version != WEBSOCKET_VERSION || !is_key(key) {
-        return None;
-    }
-    let accept = HeaderValue::from_str(&ws::accept_key(key)).ok()?;
-    let mut answer = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = answer.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    Some(answer)
-}
-
-/// Sixteen bytes in base64. The four bits that its last letter has too many may be anything: there are clients that draw letters.
-fn is_key(key: &str) -> bool {
-    let letters = key.strip_suffix("==").unwrap_or_default().as_bytes();
-    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    letters.len() == 22 && letters.iter().all(is_letter)
-}
-
-/// Refuses a WebSocket handshake that is none. Whoever speaks another version is told ours (section 4.4).
-fn refuse_websocket(server: &Server) -> Answer {
-    let mut answer = refuse(server, &Rejection::BadRequest);
-    let version = HeaderValue::from_static(WEBSOCKET_VERSION);
-    answer
-        .headers_mut()
-        .insert(header::SEC_WEBSOCKET_VERSION, version);
-    answer
-}
-
-/// The text of a header that must not be repeated (section 11.3).
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok(),
-        _ => None,
-    }
 }

@@ -11,6 +11,7 @@ mod hooks;
 mod polling;
 mod request;
 mod switch;
+mod websocket;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Buf;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::Either;
 use hyper::body::Body;
 use unisono_proto::engine::{self, Admission, Rejection, Transport};
@@ -71,6 +71,9 @@ where
     B::Data: Buf + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
+    if !names_its_host(&request) {
+        return Step::Answered(refuse(server, &Rejection::BadRequest));
+    }
     match verdict {
         Verdict::Malformed => Step::Answered(refuse(server, &Rejection::BadRequest)),
         Verdict::Foreign => {
@@ -154,6 +157,12 @@ pub(super) fn refuse(server: &Server, rejection: &Rejection) -> Answer {
         Rejection::UnsupportedVersion => Refusal::UnsupportedVersion,
     });
     answer::rejection(rejection)
+}
+
+/// A request of HTTP/1.1 has one `Host` (RFC 9112, section 3.2); with two, a proxy may have read another than we would.
+fn names_its_host<B>(request: &Request<B>) -> bool {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11
 }
 
 /// Whether the request asks for a WebSocket (RFC 6455, section 4.2.1).

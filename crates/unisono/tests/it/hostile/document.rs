@@ -23,7 +23,7 @@ before there was a request that Socket.IO could count. `served` means that an ev
 WebSocket close frame with that code, `close` one without, `hang-up` an end of stream or a reset without more. Lines without the number of an
 advisory or an issue are variations.
 
-Not offered, and therefore refused or ignored as shown: WebTransport, connection state recovery, permessage-deflate, subprotocols. TLS ends in
+Not offered, and therefore refused or ignored as shown: WebTransport, connection state recovery, permessage-deflate. TLS ends in
 front of this server.
 ";
 

@@ -121,6 +121,8 @@ pub(super) const BODIES: &[Row] = &[
         let headers = format!("X: {}\r\n", "x".repeat(20_000));
         in_words(&request(arena.port(), "GET", "/socket.io/?EIO=4&transport=polling", &headers, "").await).into()
     }))),
+    row("RFC 9112, 3.2", "no Host", "400 Bad request", BAD_REQUEST, Raw("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nConnection: close\r\n\r\n")),
+    row("RFC 9112, 3.2", "two Hosts", "400 Bad request", BAD_REQUEST, Raw("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\nHost: y\r\nConnection: close\r\n\r\n")),
     row("derived", "a NUL in a header", "400", BELOW, Raw("GET /socket.io/ HTTP/1.1\r\nHost: x\0\r\n\r\n")),
     row("derived", "HTTP/0.9", "400", BELOW, Raw("GET /socket.io/\r\n\r\n")),
     row("derived", "the preface of HTTP/2", "hang-up", BELOW, Raw("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")),
@@ -186,7 +188,7 @@ async fn neighbours(arena: Arena) -> Got {
 async fn long_sid(arena: Arena, len: usize) -> Got {
     let sid = "x".repeat(len);
     let head = format!(
-        "GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nConnection: close\r\n\r\n"
+        "GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     );
     raw_request(arena.port(), head.as_bytes()).await.into()
 }
