@@ -69,7 +69,7 @@ pub enum ArgumentError {
     #[error("no value of this type is attached to the socket: {0}")]
     NoSocketData(&'static str),
     /// An argument that only a disconnect handler can have.
-    #[error("only a disconnect handler may take a DisconnectReason")]
+    #[error("only a disconnect handler may take a DisconnectReason or LeftRooms")]
     NoReason,
     /// An argument that only an error handler can have.
     #[error("only an error handler may take an EventError")]
@@ -106,6 +106,24 @@ pub struct State<S>(pub S);
 
 /// Why a socket is gone; only for disconnect handlers.
 pub type DisconnectReason = CloseReason;
+
+/// The rooms that the socket was in when it went, its own id first; only for disconnect handlers. It is in none any more when they run.
+///
+/// ```
+/// use unisono::{LeftRooms, Namespace, Socket, Space};
+///
+/// async fn gone(socket: Socket, space: Space, LeftRooms(rooms): LeftRooms) {
+///     for room in rooms {
+///         space.to(&room).emit("left", socket.id()).ok();
+///     }
+/// }
+///
+/// # drop(
+/// Namespace::new("/").on_disconnect(gone)
+/// # );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftRooms(pub Vec<String>);
 
 impl<S> FromCall<S> for Socket {
     fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
@@ -159,5 +177,14 @@ impl<S> FromCall<S> for Ack {
 impl<S> FromCall<S> for DisconnectReason {
     fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
         call.reason.ok_or(ArgumentError::NoReason)
+    }
+}
+
+impl<S> FromCall<S> for LeftRooms {
+    fn from_call(call: &mut Call<'_>, _: &S) -> Result<Self, ArgumentError> {
+        match call.reason {
+            Some(_) => Ok(Self(std::mem::take(&mut call.left_rooms))),
+            None => Err(ArgumentError::NoReason),
+        }
     }
 }

@@ -19,6 +19,8 @@ pub struct Call<'a> {
     pub(crate) args: Vec<Value>,
     pub(crate) ack: Option<u64>,
     pub(crate) reason: Option<CloseReason>,
+    /// The rooms that the socket was in when it went.
+    pub(crate) left_rooms: Vec<String>,
     pub(crate) error: Option<EventError>,
 }
 
@@ -29,6 +31,7 @@ impl<'a> Call<'a> {
             args: Vec::new(),
             ack: None,
             reason: None,
+            left_rooms: Vec::new(),
             error: None,
         }
     }
@@ -41,9 +44,14 @@ impl<'a> Call<'a> {
         }
     }
 
-    pub(crate) fn disconnect(socket: &'a Socket, reason: CloseReason) -> Self {
+    pub(crate) fn disconnect(
+        socket: &'a Socket,
+        reason: CloseReason,
+        left_rooms: Vec<String>,
+    ) -> Self {
         Self {
             reason: Some(reason),
+            left_rooms,
             ..Self::plain(socket)
         }
     }
@@ -79,7 +87,7 @@ impl<'a> Call<'a> {
 /// [`FromCall<S>`](FromCall); `S` is the namespace's state, `O` what the function returns.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used here in a namespace with this state",
-    note = "it must be an `async fn` that returns `{O}`; its arguments are `Socket`, `Space`, `Data<T>`, `Args`, `Event`, `Ack`, `Auth<T>`, `SocketData<T>`, `State<S>` or `DisconnectReason`"
+    note = "it must be an `async fn` that returns `{O}`; its arguments are `Socket`, `Space`, `Data<T>`, `Args`, `Event`, `Ack`, `Auth<T>`, `SocketData<T>`, `State<S>`, `DisconnectReason` or `LeftRooms`"
 )]
 pub trait Handler<T, S, O = ()>: Clone + Send + Sync + 'static {
     /// Takes the arguments out of the call and starts.

@@ -32,7 +32,7 @@
 //! emit. [`Namespace::matching`] takes many names, each a namespace of its own while somebody is in it.
 //!
 //! **Handlers** are async functions whose arguments say what they need: [`Socket`], [`Space`], [`Data`], [`Args`], [`Event`], [`Ack`],
-//! [`Auth`], [`SocketData`], [`State`], [`DisconnectReason`], or something of the application's own ([`FromCall`]). Of one socket they run one
+//! [`Auth`], [`SocketData`], [`State`], [`DisconnectReason`], [`LeftRooms`], or something of the application's own ([`FromCall`]). Of one socket they run one
 //! after another, in the order of its events; other sockets and namespaces do not wait for them.
 //!
 //! **Before a handler.** [`Namespace::middleware`] decides who is let in; [`Namespace::packet_middleware`] sees, changes or drops events;
@@ -123,7 +123,7 @@ pub use self::cors::Cors;
 pub use self::error::{ConnectError, EmitError};
 pub use self::event::{Event, EventError};
 pub use self::extract::{
-    Args, ArgumentError, Auth, Data, DisconnectReason, FromCall, SocketData, State,
+    Args, ArgumentError, Auth, Data, DisconnectReason, FromCall, LeftRooms, SocketData, State,
 };
 pub use self::handler::{Call, Handler};
 pub use self::http::{

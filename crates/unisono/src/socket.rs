@@ -139,15 +139,20 @@ impl Socket {
         self.0.space.counters.sockets.fetch_add(1, Relaxed);
     }
 
-    /// Takes the client out of all rooms. Called once, by the task that owns the connection.
-    pub(crate) fn detach(&self, reason: CloseReason) {
+    /// Takes the client out of all rooms, which a disconnect handler may want to know. Called once, by the task that owns the connection.
+    pub(crate) fn detach(&self, reason: CloseReason) -> Vec<String> {
         self.0.gone.store(true, Relaxed);
+        let mut left = Vec::new();
         if let Some(&slot) = self.0.slot.get() {
+            if self.0.space.handlers.disconnect.is_some() {
+                left = self.0.space.rooms_of(slot);
+            }
             self.0.space.exit(slot);
         }
         self.0.acks.close();
         self.0.space.counters.sockets.fetch_sub(1, Relaxed);
         self.0.space.counters.disconnected(reason);
+        left
     }
 
     /// Whether this is the very one, not another of the same id.

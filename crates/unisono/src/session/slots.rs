@@ -42,7 +42,10 @@ struct Slot {
 enum Work {
     Connected,
     Event(Event),
-    Disconnected(CloseReason),
+    Disconnected {
+        reason: CloseReason,
+        left_rooms: Vec<String>,
+    },
 }
 
 /// An event that has arrived.
@@ -101,8 +104,8 @@ impl Slots {
     pub(crate) fn leave(&mut self, member: usize, reason: CloseReason) {
         if let Some(slot) = self.find(member) {
             slot.member = None;
-            slot.socket.detach(reason);
-            slot.line.push(Work::Disconnected(reason));
+            let left_rooms = slot.socket.detach(reason);
+            slot.line.push(Work::Disconnected { reason, left_rooms });
             self.departing += 1;
         }
     }
@@ -205,11 +208,11 @@ fn start(socket: &Socket, work: Work) -> Option<BoxFuture> {
                 .map(|h| h.call(Call::plain(socket))),
         ),
         Work::Event(Event { args, id, .. }) => handlers.handle(socket, event::Event { args }, id),
-        Work::Disconnected(reason) => fits(
+        Work::Disconnected { reason, left_rooms } => fits(
             handlers
                 .disconnect
                 .as_ref()
-                .map(|h| h.call(Call::disconnect(socket, reason))),
+                .map(|h| h.call(Call::disconnect(socket, reason, left_rooms))),
         ),
     }
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc};
-use unisono::{AckError, Args, Data, DisconnectReason, Io, Namespace, Socket, State, Value};
+use unisono::{
+    AckError, Args, Data, DisconnectReason, Io, LeftRooms, Namespace, Socket, State, Value,
+};
 use unisono_test::await_until;
 
 use crate::raw::{Frame, PATIENCE, RawSocket};
@@ -181,11 +183,15 @@ async fn a_handler_that_panics_or_gets_the_wrong_arguments_costs_its_event_only(
 async fn the_disconnect_handler_runs_once_with_nodes_reason() {
     let (reasons, mut reason) = mpsc::channel(8);
     let namespace = Namespace::with_state("/", reasons)
+        .on_connect(async |socket: Socket| socket.join("room").unwrap())
         .on_disconnect(
             async |socket: Socket,
                    State(reasons): State<mpsc::Sender<_>>,
+                   LeftRooms(left): LeftRooms,
                    reason: DisconnectReason| {
                 assert!(!socket.is_connected());
+                assert_eq!(socket.rooms(), [""; 0]);
+                assert_eq!(left, [socket.id(), "room"]);
                 reasons.send(reason.as_str()).await.unwrap();
             },
         )
