@@ -52,10 +52,12 @@ use crate::server::Config;
 /// | [a foreign origin](Self::cors) | 403 | `{"code":4,"message":"Origin not allowed"}` |
 /// | unknown or [disabled](Self::transports) transport | 400 | `{"code":0,"message":"Transport unknown"}` |
 /// | not a GET | 400 | `{"code":2,"message":"Bad handshake method"}` |
-/// | `transport=websocket` without an upgrade, or an upgrade without a key | 400 | `{"code":3,"message":"Bad request"}` |
+/// | no `Host`, or two | 400 | `{"code":3,"message":"Bad request"}` |
+/// | `transport=websocket` without an upgrade | 400 | `{"code":3,"message":"Bad request"}` |
 /// | a protocol revision that is not served | 400 | `{"code":5,"message":"Unsupported protocol version"}` |
 /// | [draining](crate::Io::drain), [full](Self::max_connections), [too many handshakes](Self::handshake_rate) | 503, `Retry-After` | `{"message":"…"}` |
 /// | [too many sessions of one address](Self::connections_per_address) | 429, `Retry-After` | `{"message":"…"}` |
+/// | an upgrade without one key and version 13 | 400, `Sec-WebSocket-Version` | `{"code":3,"message":"Bad request"}` |
 /// | [refused by the application](Self::allow_request) | 403 | `{"code":4,"message":"…"}` |
 ///
 /// # Keeping a client on its node
@@ -68,6 +70,8 @@ use crate::server::Config;
 #[must_use]
 pub struct Builder<P> {
     pub(crate) config: Config,
+    /// Unless it follows from the largest message.
+    queue: Option<QueueLimits>,
     pub(crate) protocol: P,
 }
 
@@ -78,11 +82,7 @@ impl<P> Builder<P> {
                 path: "/socket.io".to_owned(),
                 trailing_slash: true,
                 connection: connection::Config::default(),
-                // A client that lets a megabyte or four thousand messages pile up does not read.
-                queue: QueueLimits {
-                    bytes: 1 << 20,
-                    messages: 4096,
-                },
+                queue: queue_for(MAX_PAYLOAD),
                 write_timeout: None,
                 transports: vec![Transport::Polling, Transport::WebSocket],
                 allow_upgrades: true,
@@ -99,6 +99,7 @@ impl<P> Builder<P> {
                 cookie: None,
                 hooks: Hooks::default(),
             },
+            queue: None,
             protocol,
         }
     }
@@ -107,6 +108,7 @@ impl<P> Builder<P> {
     pub(crate) fn into_parts(mut self) -> (Config, P) {
         let max_payload = self.config.connection.max_payload;
         self.config.limits.make_room_for(max_payload);
+        self.config.queue = self.queue.unwrap_or_else(|| queue_for(max_payload));
         (self.config, self.protocol)
     }
 
@@ -142,20 +144,15 @@ impl<P> Builder<P> {
     /// Largest message from a client in bytes, on either transport. Default 1,000,000.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.config.connection.max_payload = bytes;
-        self.config.connection.max_pending = MAX_PENDING_PAYLOADS * bytes;
-        // A message of that size must fit the queue of whoever it is passed on to, and leave room for what waits beside it.
-        self.config.queue.bytes = self
-            .config
-            .queue
-            .bytes
-            .max(bytes.max(MAX_PAYLOAD) + (1 << 20));
+        self.config.connection.max_pending = MAX_PENDING_PAYLOADS.saturating_mul(bytes);
         self
     }
 
-    /// What may wait for one client before it is closed as slow. Default 1 MiB or 4,096 messages, whichever comes first. What the transport
-    /// takes does not wait; what is being written right now, 256 KiB or one larger message, comes on top.
+    /// What may wait for one client before it is closed as slow. Default 1 MiB or 4,096 messages, whichever comes first; with a
+    /// [largest message](Self::max_payload) above its default, 1 MiB more than that. What the transport takes does not wait; what is being
+    /// written right now, 256 KiB or one larger message, comes on top.
     pub fn queue_limits(mut self, bytes: usize, messages: usize) -> Self {
-        self.config.queue = QueueLimits { bytes, messages };
+        self.queue = Some(QueueLimits { bytes, messages });
         self
     }
 
@@ -317,5 +314,42 @@ impl<P> Builder<P> {
     ) -> Self {
         self.config.hooks.set_response_headers(hook);
         self
+    }
+}
+
+/// A client that lets a megabyte or four thousand messages pile up does not read.
+const QUEUE: QueueLimits = QueueLimits {
+    bytes: 1 << 20,
+    messages: 4096,
+};
+
+/// What may wait for a client unless the application says: a message of the largest size must fit the queue of whoever it is passed on to, and
+/// leave room for what waits beside it.
+fn queue_for(max_payload: usize) -> QueueLimits {
+    let bytes = if max_payload > MAX_PAYLOAD {
+        max_payload.saturating_add(QUEUE.bytes)
+    } else {
+        QUEUE.bytes
+    };
+    QueueLimits { bytes, ..QUEUE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(builder: Builder<()>) -> usize {
+        builder.into_parts().0.queue.bytes
+    }
+
+    #[test]
+    fn what_may_wait_follows_the_largest_message_unless_it_is_set() {
+        let builder = || Builder::new(());
+        assert_eq!(bytes(builder()), 1 << 20);
+        assert_eq!(bytes(builder().max_payload(1000)), 1 << 20);
+        assert_eq!(bytes(builder().max_payload(8 << 20)), 9 << 20);
+        assert_eq!(bytes(builder().max_payload(usize::MAX)), usize::MAX);
+        let narrow = builder().queue_limits(64, 1).max_payload(8 << 20);
+        assert_eq!(bytes(narrow), 64);
     }
 }

@@ -63,10 +63,10 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// The value of a request header; `name` in lower case.
+    /// The value of a request header, its name in either case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers()
-            .find(|(n, _)| *n == name)
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
             .map(|(_, value)| value)
     }
 

@@ -15,9 +15,13 @@ const DRAIN_PER_SECOND: f64 = 300.0;
 /// How often a drain looks for sessions that were being opened when it began.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
+/// A drain takes no longer than this: beyond it a node does not go, it stays.
+const MAX_DRAIN: Duration = Duration::from_secs(24 * 3600);
+
 /// Ends all sessions. Returns when nobody is left or `deadline` is over; `true` if nobody was left.
 pub(crate) async fn drain(server: &Server, deadline: Duration) -> bool {
     server.draining.store(true, Relaxed);
+    let deadline = deadline.min(MAX_DRAIN);
     let end = Instant::now() + deadline;
     let mut sessions = server.all_sessions();
     fastrand::shuffle(&mut sessions);

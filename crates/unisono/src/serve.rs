@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -176,8 +176,9 @@ where
             }
         };
         let parts = connection.into_parts();
-        let (mut stream, unwritten) = parts.io.into_inner().into_parts();
-        let unread = parts.read_buf.to_vec();
+        let (mut stream, mut behind, unwritten) = parts.io.into_inner().into_parts();
+        let mut unread = parts.read_buf.to_vec();
+        unread.append(&mut behind);
         match (left, handover.take()) {
             (Left::Parked, _) => Some(Life::Http(self.park(stream, desk, unread))),
             (Left::Ended(Ok(())), Some(successor)) => {
@@ -212,11 +213,19 @@ where
         move |mut request| {
             if !desk.is_repeated() {
                 let mut service = service.clone();
+                let handover = handover.clone();
                 request.extensions_mut().insert(PeerAddr(peer));
                 request.extensions_mut().insert(handover.clone());
                 desk.begin(desk::repetition(&request), async move {
                     poll_fn(|cx| service.poll_ready(cx)).await?;
-                    service.call(request).await
+                    let answer = service.call(request).await?;
+                    // A layer of the application may have put another answer in place of the 101.
+                    if answer.status() != StatusCode::SWITCHING_PROTOCOLS
+                        && let Some(successor) = handover.take()
+                    {
+                        successor.abandon();
+                    }
+                    Ok(answer)
                 });
             }
             Answer(desk.clone())

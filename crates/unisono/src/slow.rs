@@ -44,8 +44,8 @@ pub enum SlowReaders {
     Close,
     /// The events that have waited longest are dropped, as many as it takes, to make room for whatever comes, of this namespace or another. For events that are worth less the older they are.
     DropOldest,
-    /// An event takes the place of an earlier one with the same key that still waits, whether the queue is full or not: the earlier is
-    /// dropped, the new one goes to the end. Events without a key are as under [`SlowReaders::Close`]. For states, of which only the newest
+    /// An event takes the place of an earlier one with the same key that still waits, whether the queue is full or not, and be it for a
+    /// moment only: of several emitted at once even the fastest client gets one. The earlier is dropped, the new one goes to the end. Events without a key are as under [`SlowReaders::Close`]. For states, of which only the newest
     /// matters. Made by [`SlowReaders::keep_latest`].
     KeepLatest(KeyOf),
 }
@@ -61,8 +61,8 @@ pub struct KeyOf {
 type FindKey = dyn Fn(&str, &[Value]) -> Option<String> + Send + Sync;
 
 impl SlowReaders {
-    /// [`SlowReaders::KeepLatest`] with this key. `key` is called once for each event on each node, with its name and its arguments; it
-    /// must not wait. `None`: the event has no key.
+    /// [`SlowReaders::KeepLatest`] with this key. `key` is called for each event on each node, on the origin of an ordered one twice, with its
+    /// name and its arguments; it must not wait. `None`: the event has no key.
     pub fn keep_latest(
         key: impl Fn(&str, &[Value]) -> Option<String> + Send + Sync + 'static,
     ) -> Self {

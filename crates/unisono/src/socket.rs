@@ -142,13 +142,8 @@ impl Socket {
     /// Takes the client out of all rooms, which a disconnect handler may want to know. Called once, by the task that owns the connection.
     pub(crate) fn detach(&self, reason: CloseReason) -> Vec<String> {
         self.0.gone.store(true, Relaxed);
-        let mut left = Vec::new();
-        if let Some(&slot) = self.0.slot.get() {
-            if self.0.space.handlers.disconnect.is_some() {
-                left = self.0.space.rooms_of(slot);
-            }
-            self.0.space.exit(slot);
-        }
+        let slot = self.0.slot.get();
+        let left = slot.map_or_else(Vec::new, |&slot| self.0.space.exit(slot));
         self.0.acks.close();
         self.0.space.counters.sockets.fetch_sub(1, Relaxed);
         self.0.space.counters.disconnected(reason);
@@ -234,6 +229,7 @@ impl Socket {
 
     /// Sends an event and waits for the client's answer. May be awaited in a handler of the same socket, as long as the client does not
     /// send more than 64 events before its answer: those wait for this handler, and then nothing more is read.
+    /// What asks a busy client belongs into a task of its own.
     ///
     /// ```
     /// use std::time::Duration;
@@ -248,9 +244,6 @@ impl Socket {
     /// }
     /// # drop(unisono::Namespace::new("/").on_connect(ask));
     /// ```
-    ///
-    /// A handler that waits here holds up its socket's next events. When 64 of them wait, nothing more is read from the client, and its answer
-    /// not before `timeout`: what asks a busy client belongs into a task of its own.
     ///
     /// # Errors
     /// No answer within `timeout`, the client has gone, or the event cannot be written.

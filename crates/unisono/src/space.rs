@@ -139,9 +139,18 @@ impl SpaceInner {
         slot
     }
 
-    pub(crate) fn exit(&self, slot: Slot) {
-        // The member is dropped after the lock: its end may run code of its own.
-        let _resident = self.rooms_mut().remove(slot);
+    /// Takes a member out. The rooms that it was in, if there is a disconnect handler to be told.
+    pub(crate) fn exit(&self, slot: Slot) -> Vec<String> {
+        let mut rooms = self.rooms_mut();
+        let left = match self.handlers.disconnect {
+            Some(_) => rooms.rooms_of(slot).map(str::to_owned).collect(),
+            None => Vec::new(),
+        };
+        let resident = rooms.remove(slot);
+        drop(rooms);
+        // After the lock: its end may run code of its own.
+        drop(resident);
+        left
     }
 
     pub(crate) fn holds(&self, socket: &Socket) -> bool {

@@ -25,7 +25,7 @@ pub enum Refusal {
     Draining,
     /// As many connections as allowed are open (HTTP 503).
     Full,
-    /// A body or a message larger than `max_payload`.
+    /// A body or a message larger than `max_payload`, or answers to one broadcast beyond what is kept of them.
     TooLarge,
     /// A second poll or post at the same time on one session.
     Overlap,

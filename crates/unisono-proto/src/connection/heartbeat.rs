@@ -4,8 +4,8 @@
 use super::{CloseReason, Due};
 use crate::engine::Revision;
 
-/// The part of the time-out by which a ping may leave late without the client being given more time for its pong: it still has half.
-const MAX_LATENESS: u32 = 2;
+/// A ping may leave late by this part of the time-out, a half, without the client being given more time for its pong.
+const LATENESS_DIVISOR: u32 = 2;
 
 /// The timer of one connection. In revision 4 the next ping is due one interval after the last *pong*, and the time for its pong runs from
 /// then, whether or not the transport can carry the ping: who does not fetch it does not answer it. Any other packet replaces no pong, but
@@ -123,7 +123,7 @@ impl Heartbeat {
     /// handshake. If it was this node that stood still, the client does not pay for it.
     fn on_time(&self, now: u64) -> u64 {
         let late = now - self.deadline.min(now);
-        let is_slight = late <= u64::from(self.timeout_ms / MAX_LATENESS);
+        let is_slight = late <= u64::from(self.timeout_ms / LATENESS_DIVISOR);
         if is_slight { self.deadline } else { now }
     }
 

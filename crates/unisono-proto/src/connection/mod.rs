@@ -177,7 +177,7 @@ impl Connection {
         now: u64,
     ) -> Result<Handled, CloseReason> {
         if !matches!(packet, engine::Packet::Pong(_)) {
-            self.heartbeat.handle_other(now);
+            self.handle_traffic(now);
         }
         match packet {
             engine::Packet::Message(text) => self.handle_text(&text),
@@ -201,6 +201,11 @@ impl Connection {
             engine::Packet::Upgrade | engine::Packet::Noop => Ok(Handled::Nothing),
             engine::Packet::Open(_) => Err(CloseReason::ParseError),
         }
+    }
+
+    /// Something has come that is no part of the heartbeat, and is not for [`handle_packet`](Self::handle_packet) either.
+    pub fn handle_traffic(&mut self, now: u64) {
+        self.heartbeat.handle_other(now);
     }
 
     /// What is due at `now`. Call again until it answers [`Due::Nothing`].

@@ -13,7 +13,8 @@ use tokio::time::{Sleep, sleep};
 use super::Handover;
 
 /// A client that takes nothing of an answer for this long does not read it: without an end, each such connection would hold an answer of a
-/// megabyte and more for as long as its peer likes. As long as a request's body may take.
+/// megabyte and more for as long as its peer likes. As long as a request's body may take. What counts is the kernel's notice, which comes when
+/// a third of its send buffer is free.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the end of the stream is kept from HTTP, which takes it for the client's going away and drops the request at work. `nc` and some
@@ -48,9 +49,9 @@ impl Switch {
         }
     }
 
-    /// The stream, and what is to be written before anything else.
-    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
-        (self.stream, self.held)
+    /// The stream, what is to be read and what is to be written before anything else.
+    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>, Vec<u8>) {
+        (self.stream, self.unread, self.held)
     }
 
     /// Passes the result of a write on; in place of the one that comes too late, an error.

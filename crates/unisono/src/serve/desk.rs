@@ -31,7 +31,7 @@ enum Place<B> {
 }
 
 /// The head that tells a fresh hyper of a request that waits here already. What hyper needs for the answer is in it, word for word: method, version, and
-/// whether the connection goes on. `None` for a request that only the hyper that read it can answer: one with a body, or an upgrade.
+/// whether the connection goes on and trailers are welcome. `None` for a request that only the hyper that read it can answer: one with a body, or an upgrade.
 pub(super) fn repetition<B: Body>(request: &Request<B>) -> Option<Vec<u8>> {
     let version = match request.version() {
         Version::HTTP_11 => "1.1",
@@ -44,10 +44,13 @@ pub(super) fn repetition<B: Body>(request: &Request<B>) -> Option<Vec<u8>> {
         return None;
     }
     let mut head = format!("GET / HTTP/{version}\r\n").into_bytes();
-    for value in headers.get_all(header::CONNECTION) {
-        head.extend_from_slice(b"connection: ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
+    for name in [header::CONNECTION, header::TE] {
+        for value in headers.get_all(&name) {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
     }
     head.extend_from_slice(b"\r\n");
     Some(head)

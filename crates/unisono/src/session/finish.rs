@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use unisono_proto::connection::CloseReason;
 use unisono_proto::engine;
 
-use super::{LINGER, Payload, Phase, Session, Wire, scratch};
+use super::{LINGER, Phase, Session, Wire, polling, scratch};
 use crate::outgoing::Outgoing;
 
 impl Session {
@@ -88,27 +88,21 @@ impl Session {
         }
     }
 
-    /// Answers the waiting GET with what is left and a last packet. `false` while no GET waits.
+    /// Answers the waiting GET with what one answer carries of what is left, and a last packet behind it. `false` while something is left.
     fn say_goodbye(&self, last: &engine::Packet<'_>) -> bool {
         let mut mail = self.conn.mailbox();
-        let mut queue = std::mem::take(&mut mail.queue);
-        let poll = mail
+        let waiting = mail
             .polling
             .as_mut()
             .and_then(|polling| polling.poll.take());
-        match poll {
-            Some(poll) => {
-                drop(mail);
-                queue.push_back(Outgoing::control(last));
-                // The client may have given up meanwhile.
-                let _ = poll.send(Payload::new(queue.iter(), self.conn.dialect));
-                true
-            }
-            None => {
-                mail.queue = queue;
-                false
-            }
-        }
+        let Some(poll) = waiting else {
+            return false;
+        };
+        let (payload, is_last) = polling::drain_and(last, &mut mail, self.conn.dialect);
+        drop(mail);
+        // The client may have given up meanwhile.
+        let _ = poll.send(payload);
+        is_last
     }
 
     /// The transport is closed; the session is done when its handlers are.

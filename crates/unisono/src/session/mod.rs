@@ -299,6 +299,7 @@ impl Session {
             true
         })
     }
+
     /// Keeps what the handlers had no room for.
     fn keep_unread(&mut self, unread: Unread) {
         if let Wire::WebSocket(socket) = &mut self.wire {

@@ -19,6 +19,9 @@ use crate::outgoing::Outgoing;
 use crate::socket::Socket;
 use crate::stats::Refusal;
 
+/// The close code of a message that is larger than allowed (RFC 6455, section 7.4.1).
+const MESSAGE_TOO_BIG: u16 = 1009;
+
 impl Session {
     /// Decodes what was read. How much of it the handlers have no room for: the last so many bytes are not decoded.
     pub(super) fn decode(&mut self, bytes: &mut [u8]) -> usize {
@@ -36,10 +39,9 @@ impl Session {
                 Ok(Some(event)) => self.handle_frame(event),
                 Err(error) => {
                     let code = error.close_code().get();
-                    let refusal = if code == 1009 {
-                        Refusal::TooLarge
-                    } else {
-                        Refusal::Frame
+                    let refusal = match code {
+                        MESSAGE_TOO_BIG => Refusal::TooLarge,
+                        _ => Refusal::Frame,
                     };
                     self.server.counters.refuse(refusal);
                     let last = close_frame(Some(code));
@@ -104,6 +106,7 @@ impl Session {
 
     /// A message for the handler of a session of plain Engine.IO.
     fn pass_on(&mut self, message: Message) {
+        self.machine.handle_traffic(self.server.now_ms());
         self.server.counters.events_received.fetch_add(1, Relaxed);
         self.slots.message(message);
     }

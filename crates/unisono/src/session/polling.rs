@@ -27,11 +27,11 @@ const FAR_BEHIND: usize = 256;
 /// A POST that is being worked off.
 #[derive(Debug, Default)]
 pub(crate) struct Polling {
-    post: Option<Progress>,
+    post: Option<PostAtWork>,
 }
 
 #[derive(Debug)]
-struct Progress {
+struct PostAtWork {
     body: bytes::Bytes,
     /// Where in it the next packet is.
     decoder: PayloadDecoder,
@@ -110,7 +110,7 @@ impl Session {
                     reply,
                 } = post;
                 let bytes = body.len();
-                polling.post = Some(Progress {
+                polling.post = Some(PostAtWork {
                     body,
                     decoder: PayloadDecoder::new(encoding),
                     reply,
@@ -219,24 +219,42 @@ impl Session {
         counters.upgrades.fetch_add(1, Relaxed);
         self.wire = Wire::WebSocket(candidate.socket);
         self.write_deadline = NEVER;
-        // The task must look again: the queue belongs to the WebSocket now.
-        self.conn.with(|_| {});
         true
     }
 }
 
 /// Takes what one answer may carry as one payload.
 fn drain(mail: &mut Mailbox, dialect: Dialect) -> Payload {
+    Payload::new(take_for_one_poll(mail).iter(), dialect)
+}
+
+/// The same for a session that ends: with `last` behind it, if it has room there and nothing is left. `true` if it is.
+pub(super) fn drain_and(
+    last: &engine::Packet<'_>,
+    mail: &mut Mailbox,
+    dialect: Dialect,
+) -> (Payload, bool) {
+    let mut taken = take_for_one_poll(mail);
+    let packets: usize = taken.iter().map(|message| message.packets()).sum();
+    let has_room = packets < MAX_PACKETS_PER_POLL || taken.len() > FAR_BEHIND;
+    let is_last = has_room && mail.queue.is_empty();
+    if is_last {
+        taken.push(Outgoing::control(last));
+    }
+    (Payload::new(taken.iter(), dialect), is_last)
+}
+
+fn take_for_one_poll(mail: &mut Mailbox) -> Vec<Arc<Outgoing>> {
     let count = count_for_one_poll(&mail.queue);
     let taken: Vec<_> = mail.queue.drain(..count).collect();
     if mail.queue.is_empty() {
         mail.queue = VecDeque::new();
     }
     mail.bytes -= taken.iter().map(|message| message.len()).sum::<usize>();
-    Payload::new(taken.iter(), dialect)
+    taken
 }
 
-/// How many of the waiting messages go into one answer: whole messages, one at least.
+/// How many of the waiting messages go into one answer: whole messages, one at least if there is one.
 fn count_for_one_poll(queue: &VecDeque<Arc<Outgoing>>) -> usize {
     if queue.len() > FAR_BEHIND {
         return queue.len();
@@ -246,5 +264,5 @@ fn count_for_one_poll(queue: &VecDeque<Arc<Outgoing>>) -> usize {
         packets += message.packets();
         packets <= MAX_PACKETS_PER_POLL
     });
-    fitting.count().max(1)
+    fitting.count().max(1).min(queue.len())
 }

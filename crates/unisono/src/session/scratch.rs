@@ -9,7 +9,7 @@ thread_local! {
     static SCRATCH: RefCell<Option<Box<[u8]>>> = const { RefCell::new(None) };
 }
 
-/// Lends the thread's buffer to `f`. A handler that runs inside `f` may come back here: it then gets a fresh buffer.
+/// Lends the thread's buffer to `f`. It is taken out meanwhile: if `f` ever came back here, it would get a fresh one instead of a panic.
 pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut buffer = SCRATCH
         .with_borrow_mut(Option::take)

@@ -18,6 +18,7 @@ mod examples;
 mod hooks;
 mod hostile;
 mod http;
+mod layers;
 mod limits;
 mod matrix;
 mod middleware;

@@ -5,7 +5,7 @@ use std::net::Shutdown;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use unisono::Value;
+use unisono::{Data, Namespace, Socket, Value};
 use unisono_test::await_until;
 
 use crate::raw::{PATIENCE, get, open, poll, post, request};
@@ -231,4 +231,36 @@ async fn an_answer_carries_what_the_python_client_takes_at_once() {
         space.emit("news", &n).unwrap();
     }
     assert_eq!(packets().await, 257);
+}
+
+#[tokio::test]
+async fn a_farewell_comes_in_answers_that_the_python_client_takes() {
+    let namespace = Namespace::new("/").on("bye", async |socket: Socket, Data(count): Data<u8>| {
+        for n in 0..count {
+            socket.emit("news", &n).unwrap();
+        }
+        socket.disconnect_and_close();
+    });
+    let server = TestServer::of(namespace).await;
+    // Events, then the packets of each answer: DISCONNECT and CLOSE are behind the events.
+    for (events, expected) in [
+        (3, &[5][..]),
+        (14, &[16]),
+        (15, &[16, 1]),
+        (40, &[16, 16, 10]),
+    ] {
+        let sid = open(server.port).await;
+        post(server.port, &sid, "40").await;
+        poll(server.port, &sid).await;
+        post(server.port, &sid, &format!("42[\"bye\",{events}]")).await;
+        let mut answers = Vec::new();
+        loop {
+            let body = poll(server.port, &sid).await.body;
+            answers.push(body.split('\u{1e}').count());
+            if body.ends_with('1') && body.rsplit('\u{1e}').next() == Some("1") {
+                break;
+            }
+        }
+        assert_eq!(answers, expected, "{events} events");
+    }
 }

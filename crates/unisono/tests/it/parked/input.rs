@@ -35,6 +35,26 @@ async fn requests_that_came_with_it_are_answered_after_it_in_order() {
     }
 }
 
+/// More than the HTTP machinery reads at once when it begins, and less than after a large body.
+#[tokio::test]
+async fn many_requests_behind_several_that_wait_are_all_answered() {
+    let (parking, _release) = Slow::serve().await;
+    let mut client = parking.connect().await;
+    let body = "x".repeat(12_000);
+    let mut expected = vec!["/body".to_owned(), "/late".to_owned(), "/late".to_owned()];
+    expected.extend((0..300).map(|n| format!("/next/{n}")));
+    let requests: String = expected[1..].iter().map(|path| get(path)).collect();
+    let first = format!("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 12000\r\n\r\n{body}");
+    client.send(&(first + &requests)).await;
+    for path in expected {
+        let answer = client.answer().await;
+        assert!(
+            answer.ends_with(&format!("\r\n\r\n{path}")),
+            "{path}: {answer}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_part_of_a_request_is_kept_for_the_rest_of_it() {
     let (parking, release) = Slow::serve().await;

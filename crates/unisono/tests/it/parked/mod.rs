@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -255,9 +256,12 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")
 }
 
-/// Answers with the path, when released if that begins with `/slow`.
+/// Answers with the path, when released if that begins with `/slow`, after a while if with `/late`.
 #[derive(Clone)]
 struct Slow(watch::Receiver<bool>);
+
+/// Longer than a request waits inside of the HTTP machinery.
+const LATE: Duration = Duration::from_millis(100);
 
 /// So large that no kernel takes all of it.
 const LARGE: usize = 8 << 20;
@@ -285,6 +289,9 @@ impl Service<Request<Incoming>> for Slow {
         Box::pin(async move {
             if path.starts_with("/slow") {
                 released.wait_for(|released| *released).await.ok();
+            }
+            if path.starts_with("/late") {
+                tokio::time::sleep(LATE).await;
             }
             assert!(!path.ends_with("/panic"), "a service may panic");
             let body = if path.ends_with("/large") {
