@@ -18,6 +18,15 @@ pub struct Broadcast {
     pub extension: Option<Extension>,
 }
 
+/// Whom something is for: members of any of `rooms` (empty means everybody) who are in none of `except`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// As [`Broadcast::rooms`].
+    pub rooms: Vec<String>,
+    /// As [`Broadcast::except`].
+    pub except: Vec<String>,
+}
+
 /// How to deliver a broadcast.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {

@@ -19,6 +19,8 @@
 //! [`LinkStats`], what may have been missed shows as a change of [`LinkState`]. The link heals by itself and re-issues every subscription.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,7 +29,7 @@ use crate::limits::MAX_BUS_MESSAGE_BYTES;
 
 /// What carries messages between nodes. See the [module documentation](self) for the contract.
 ///
-/// No method blocks or waits; all may be called from any thread, also from inside [`Inbox`] methods.
+/// No method blocks or waits (but see [`Broker::count`]); all may be called from any thread, also from inside [`Inbox`] methods.
 pub trait Broker: Send + Sync + 'static {
     /// Who gets the messages. Called once, before anything else; later calls are ignored.
     fn attach(&self, inbox: Arc<dyn Inbox>);
@@ -44,6 +46,13 @@ pub trait Broker: Send + Sync + 'static {
     /// See [`PublishError`]: the message was not accepted and will not be sent; the drop is counted in [`LinkStats`].
     fn publish(&self, channel: &str, payload: Bytes) -> Result<(), PublishError>;
 
+    /// How many connections are subscribed to the channel of exactly this name, over the whole bus; patterns are not counted. This broker's
+    /// own subscriptions of before the call are. The call itself does not wait, the future does, for a bounded time.
+    ///
+    /// # Errors
+    /// The future gives [`CountError`] when the bus does not say.
+    fn count(&self, channel: &str) -> CountFuture;
+
     /// How the link is now.
     fn state(&self) -> LinkState;
 
@@ -56,6 +65,14 @@ pub trait Broker: Send + Sync + 'static {
     /// Ends the link for good: nothing is delivered or accepted afterwards. Idempotent.
     fn close(&self);
 }
+
+/// The answer of [`Broker::count`], to be awaited.
+pub type CountFuture = Pin<Box<dyn Future<Output = Result<usize, CountError>> + Send>>;
+
+/// The bus does not say how many listen: the link is away or closed, or it did not answer in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bus does not say how many nodes there are: the link is away or slow")]
+pub struct CountError;
 
 /// Where a broker puts what it receives. Its methods are called one at a time, in the order of the bus.
 ///

@@ -11,19 +11,50 @@
 //!
 //! Every node listens with one pattern, `P#N#*`. The room in the channel name is a hint only: `rooms` decides.
 //!
+//! Nodes also ask each other ([`Request`]) and answer ([`Answer`]), each a map, in JSON if its first byte is `{` and in MessagePack
+//! otherwise. Node.js writes JSON except for a broadcast that wants acknowledgements (type 7) and those acknowledgements (type 9), and so
+//! do we; either is read.
+//!
+//! ```text
+//! P-request#N#        one for all: whoever is subscribed is counted by `PUBSUB NUMSUB` and must answer
+//! P-response#N#       answers, for all nodes to hear
+//! P-response#N#uid#   answers to the node that asked as `uid`, from nodes with `publishOnSpecificResponseChannel`
+//! ```
+//!
+//! | type | request | fields | answers |
+//! |---|---|---|---|
+//! | 0 | ids of sockets | `uid`, `requestId`, `rooms` | `{requestId, sockets: [id]}` |
+//! | 1 | all rooms | `uid`, `requestId` | `{requestId, rooms}` |
+//! | 2, 3 | join, leave | `uid`, `opts: {rooms, except}`, `rooms` | none |
+//! | 4 | disconnect | `uid`, `opts`, `close` | none |
+//! | 2, 3, 4 | the same before version 8 | `uid`, `requestId`, `sid`, `room` or `close` | `{requestId}`, from the node that has the socket |
+//! | 5 | sockets | `uid`, `requestId`, `opts` | `{requestId, sockets: [{id, handshake, rooms, data}]}` |
+//! | 6 | an event for the nodes themselves | `uid`, `data`, and `requestId` if answers are wanted | `{type: 6, requestId, data}` |
+//! | 7 | a broadcast that wants acknowledgements | `uid`, `requestId`, `packet`, `opts` | one `{type: 8, requestId, clientCount}`, then `{type: 9, requestId, packet}` for each acknowledgement |
+//!
+//! An answer does not say whose it is, and of an acknowledgement only the first argument travels.
+//!
 //! Where Node.js would crash, broadcast to everybody or send garbage, [`decode()`] refuses (see [`DecodeError`]). The sequence number is
 //! always the last thing in a message of ours and the uid always the first, so that both can be read without decoding it.
 
+mod answer;
+mod body;
 mod channel;
 mod decode;
 mod encode;
 mod error;
+mod request;
 
-pub use channel::{Subscriptions, Target, channel, target_of_channel};
+pub use answer::{Answer, AnswerBody, decode_answer, encode_answer};
+pub use channel::{
+    Subscriptions, Target, channel, private_response_channel, request_channel, response_channel,
+    target_of_channel,
+};
 pub use decode::{Message, decode};
 pub(crate) use decode::{peek_seq, peek_uid};
 pub use encode::{Template, encode, encode_template};
-pub use error::{DecodeError, EncodeError};
+pub use error::{DecodeError, EncodeError, RequestError};
+pub use request::{Change, Request, RequestBody, decode_request, encode_request};
 
 /// The channel prefix that the Node.js adapter and emitter use when not told otherwise.
 pub const DEFAULT_PREFIX: &str = "socket.io";

@@ -4,7 +4,7 @@
 //!
 //! - [`Rooms`]: which members of this node a broadcast reaches.
 //! - [`Broadcast`]: an event and whom it is for.
-//! - [`classic`]: broadcasts as bytes, exactly as `@socket.io/redis-adapter` 8 puts them on Redis.
+//! - [`classic`]: broadcasts, requests and answers as bytes, exactly as `@socket.io/redis-adapter` 8 puts them on Redis.
 //! - [`Node`]: the conversation of one namespace: what is ours, what is for us, what did not come back, what got lost.
 //! - [`Broker`]: the seam to what carries the bytes, and its contract; [`MemoryBus`] is its in-memory twin.
 //!
@@ -35,9 +35,14 @@ mod msgpack;
 pub mod node;
 pub mod rooms;
 
-pub use broadcast::{Broadcast, COMMIT_SEQ_BASE, Extension, Flags};
-pub use broker::{Broker, Inbox, LinkState, LinkStats, PublishError, Subscription};
-pub use classic::{DecodeError, EncodeError, Template};
+pub use broadcast::{Broadcast, COMMIT_SEQ_BASE, Extension, Flags, Members};
+pub use broker::{
+    Broker, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError, Subscription,
+};
+pub use classic::{
+    Answer, AnswerBody, Change, DecodeError, EncodeError, Request, RequestBody, RequestError,
+    Template,
+};
 pub use memory::{MemoryBroker, MemoryBus};
-pub use node::{Awaited, Expired, Node, NodeStats, Received, TooManyEchoes};
+pub use node::{Answered, AskError, Awaited, Expired, Node, NodeStats, Received, TooManyEchoes};
 pub use rooms::{Rooms, Slot};

@@ -26,5 +26,20 @@ pub const MAX_PENDING_ECHOES: usize = 4_096;
 /// restart of a node counts as a new one.
 pub const MAX_PEERS: usize = 1_024;
 
+/// Longest name of a request, a node or a socket in bytes. Node.js takes 6 characters for the first two and 20 for the last; the longest
+/// of ours is the id of an Engine.IO 3 client, made of its namespace (512 bytes at most) and 21 characters.
+pub const MAX_NAME_BYTES: usize = 600;
+
+/// Most requests of this node that await answers, per namespace. Each lasts a few seconds and keeps its answers for as long; a thousand
+/// at a time is a program that asks in a loop without waiting.
+pub const MAX_PENDING_REQUESTS: usize = 1_024;
+
+/// Most bytes of answers that one request keeps, as they came from the bus: four of the largest messages, or the sockets of fifty nodes
+/// with a thousand each. What comes beyond is ignored and counted; the nodes it came from are missing.
+pub const MAX_ANSWER_BYTES: usize = 4 * MAX_BUS_MESSAGE_BYTES;
+
+/// What an answer counts against [`MAX_ANSWER_BYTES`] beside its bytes, so that tiny ones are bounded in number too (a million).
+pub const ANSWER_OVERHEAD_BYTES: usize = 64;
+
 /// Most messages waiting inside a memory bus. Only a handler that publishes faster than it is served can fill it.
 pub const MAX_MEMORY_QUEUE: usize = 65_536;

@@ -10,7 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 
-use crate::broker::{Broker, Inbox, LinkState, LinkStats, PublishError, Subscription, check_size};
+use crate::broker::{
+    Broker, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError, Subscription,
+    check_size,
+};
 use crate::glob;
 use crate::limits::MAX_MEMORY_QUEUE;
 
@@ -102,6 +105,14 @@ impl MemoryBus {
             self.deliver();
         }
         Ok(())
+    }
+
+    fn count(&self, subscription: &Subscription) -> usize {
+        let state = lock(&self.shared.state);
+        let endpoints = state.endpoints.iter().filter_map(Weak::upgrade);
+        let listening =
+            endpoints.filter(|endpoint| lock(&endpoint.book).subscriptions.contains(subscription));
+        listening.count()
     }
 
     fn deliver(&self) {
@@ -202,6 +213,15 @@ impl Broker for MemoryBroker {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         outcome
+    }
+
+    fn count(&self, channel: &str) -> CountFuture {
+        let count = if lock(&self.endpoint.book).closed {
+            Err(CountError)
+        } else {
+            Ok(self.bus.count(&Subscription::Channel(channel.to_owned())))
+        };
+        Box::pin(std::future::ready(count))
     }
 
     fn state(&self) -> LinkState {

@@ -22,16 +22,22 @@
 
 mod echoes;
 mod peers;
+mod questions;
+mod requests;
 
 use bytes::Bytes;
 
 use crate::broadcast::{Broadcast, COMMIT_SEQ_BASE};
 use crate::broker::Subscription;
-use crate::classic::{self, DecodeError, EncodeError, Subscriptions, Target, Template};
+use crate::classic::{
+    self, DecodeError, EncodeError, Request, RequestError, Subscriptions, Target, Template,
+};
 
 use echoes::Echoes;
 pub use echoes::{Awaited, Expired, TooManyEchoes};
 use peers::Peers;
+use questions::Questions;
+pub use questions::{Answered, AskError};
 
 /// One namespace of one node. See the [module documentation](self).
 #[derive(Debug)]
@@ -39,10 +45,13 @@ pub struct Node {
     uid: String,
     prefix: String,
     nsp: String,
+    /// The name under which it asks.
+    asks_as: String,
     last_seq: u64,
     last_commit_seq: u64,
     echoes: Echoes,
     peers: Peers,
+    questions: Questions,
     stats: NodeStats,
 }
 
@@ -57,10 +66,18 @@ pub enum Received {
     Own,
     /// For one room that has nobody here; not decoded.
     NotHere,
+    /// What another node asks: carry it out, and answer on [`Node::answer_channel`] where it has an id.
+    Request(Box<Request>),
+    /// The last answer to a request of ours.
+    Answered(Box<Answered>),
+    /// An answer that is noted, or not for us, or ignored.
+    Answer,
     /// Of another namespace, or on a channel that is not ours.
     Foreign,
     /// Bytes that are no broadcast, and why. Data of somebody else, not an error of ours.
     Undecodable(DecodeError),
+    /// Bytes that are no request or answer, or none that is known, and why.
+    Refused(RequestError),
 }
 
 /// Counters since the start.
@@ -78,8 +95,20 @@ pub struct NodeStats {
     pub not_here: u64,
     /// Messages of other namespaces.
     pub foreign: u64,
-    /// Messages that were no broadcast.
+    /// Messages that were no broadcast, and no request or answer where those belong.
     pub undecodable: u64,
+    /// Requests of other nodes to be carried out.
+    pub requests: u64,
+    /// Requests of a type that is not known, ignored.
+    pub requests_unknown: u64,
+    /// Answers to requests of this node.
+    pub answers: u64,
+    /// Answers that came too late, or to a request that this node never made in spite of their id.
+    pub answers_late: u64,
+    /// Answers that were ignored: not what was asked for, a second time the same, or more than is kept.
+    pub answers_refused: u64,
+    /// Requests of this node that ended before everybody had answered.
+    pub requests_expired: u64,
     /// Messages that unisono peers sent and this node never received.
     pub gaps: u64,
     /// Messages of peers that came after a later one, or twice.
@@ -92,8 +121,11 @@ impl Node {
     /// A node named `uid` (unique per process and namespace, 31 bytes at most, never [`classic::EMITTER_UID`]) in the namespace `nsp`,
     /// speaking on channels that begin with `prefix`.
     pub fn new(uid: impl Into<String>, prefix: impl Into<String>, nsp: impl Into<String>) -> Self {
+        let uid = uid.into();
         Self {
-            uid: uid.into(),
+            asks_as: uid.clone(),
+            questions: Questions::new(&uid),
+            uid,
             prefix: prefix.into(),
             nsp: nsp.into(),
             last_seq: 0,
@@ -102,6 +134,14 @@ impl Node {
             peers: Peers::default(),
             stats: NodeStats::default(),
         }
+    }
+
+    /// Asks under another name than its uid: the channel of private answers is named after it. For a node that takes the place of
+    /// another, so that the subscriptions stay. The two must not publish at the same time.
+    #[must_use]
+    pub fn asking_as(mut self, name: impl Into<String>) -> Self {
+        self.asks_as = name.into();
+        self
     }
 
     /// The name of this node among its peers.
@@ -116,7 +156,7 @@ impl Node {
 
     /// What to subscribe to.
     pub fn subscriptions(&self) -> Vec<Subscription> {
-        Subscriptions::new(&self.prefix, &self.nsp)
+        Subscriptions::new(&self.prefix, &self.nsp, &self.asks_as)
             .iter()
             .cloned()
             .collect()
@@ -190,7 +230,11 @@ impl Node {
     ) -> Received {
         let received = self.classify(channel, payload, has_room, now_ms);
         match &received {
-            Received::Deliver(_) | Received::Echo(_) => {}
+            Received::Deliver(_) | Received::Echo(_) | Received::Answer | Received::Answered(_) => {
+            }
+            Received::Request(_) => self.stats.requests += 1,
+            Received::Refused(RequestError::Type) => self.stats.requests_unknown += 1,
+            Received::Refused(_) => self.stats.undecodable += 1,
             Received::Own => self.stats.own += 1,
             Received::NotHere => self.stats.not_here += 1,
             Received::Foreign => self.stats.foreign += 1,
@@ -223,9 +267,10 @@ impl Node {
         self.echoes.take(seq).is_some()
     }
 
-    /// When to call [`Node::handle_timeout`] next.
+    /// When to call [`Node::handle_timeout`] and [`Node::handle_request_timeout`] next.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.echoes.next_deadline()
+        let deadlines = [self.echoes.next_deadline(), self.questions.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Gives up the echoes that are due: the caller delivers each to its local members and calls [`Broker::suspect`](crate::Broker::suspect).
@@ -245,7 +290,7 @@ impl Node {
     ) -> Received {
         let target = classic::target_of_channel(&self.prefix, &self.nsp, channel);
         if target == Target::Foreign {
-            return Received::Foreign;
+            return self.classify_request(channel, payload);
         }
         let (uid, seq) = (classic::peek_uid(payload), classic::peek_seq(payload));
         if uid == Some(self.uid.as_str()) {

@@ -5,12 +5,15 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, sleep, timeout};
 use unisono_cluster::broker::check_size;
-use unisono_cluster::{Broker, Inbox, LinkState, LinkStats, PublishError, Subscription};
+use unisono_cluster::{
+    Broker, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError, Subscription,
+};
 
 use crate::commander::Commander;
 use crate::config::RedisConfig;
+use crate::limits::REPLY_DEADLINE;
 use crate::link::{self, Link};
 use crate::publisher;
 
@@ -98,6 +101,10 @@ impl Broker for RedisBroker {
         outcome
     }
 
+    fn count(&self, channel: &str) -> CountFuture {
+        Box::pin(count(self.link.clone(), channel.to_owned()))
+    }
+
     fn state(&self) -> LinkState {
         *self.link.state.borrow()
     }
@@ -112,6 +119,33 @@ impl Broker for RedisBroker {
 
     fn close(&self) {
         self.link.close();
+    }
+}
+
+/// `PUBSUB NUMSUB`, when what this broker wanted to hear by now is confirmed: otherwise it might count itself or not.
+async fn count(link: Arc<Link>, channel: String) -> Result<usize, CountError> {
+    if !link.state.borrow().is_up() {
+        return Err(CountError);
+    }
+    let wanted = link.wanted_version();
+    let mut followed = link.followed.subscribe();
+    let confirmed = timeout(
+        REPLY_DEADLINE,
+        followed.wait_for(|&version| version >= wanted),
+    );
+    // The sender is in `link`, which we hold.
+    confirmed.await.map_err(|_| CountError)?.ok();
+    drop(followed);
+    let mut command = redis::cmd("PUBSUB");
+    command.arg("NUMSUB").arg(&channel);
+    let reply = Commander::new(link).query(&command).await;
+    let counts: Vec<(String, usize)> = reply
+        .ok()
+        .and_then(|reply| redis::from_redis_value(reply).ok())
+        .ok_or(CountError)?;
+    match counts.as_slice() {
+        [(_, count)] => Ok(*count),
+        _ => Err(CountError),
     }
 }
 

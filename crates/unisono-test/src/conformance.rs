@@ -11,9 +11,10 @@ use unisono_cluster::Broker;
 
 pub use clauses::{
     any_bytes_and_names, close_is_final, echo_reaches_the_publisher, inbox_is_told_the_state,
-    nothing_from_before, one_publisher_keeps_its_order, oversize_is_refused, patterns_and_literals,
-    publishing_comes_after_subscribing, publishing_from_an_inbox, rapid_changes_end_as_said_last,
-    total_order_is_shared, unsubscribing_ends_delivery,
+    literal_subscribers_are_counted, nothing_from_before, one_publisher_keeps_its_order,
+    oversize_is_refused, patterns_and_literals, publishing_comes_after_subscribing,
+    publishing_from_an_inbox, rapid_changes_end_as_said_last, total_order_is_shared,
+    unsubscribing_ends_delivery,
 };
 pub use cluster::{Cluster, FENCE};
 
@@ -37,5 +38,6 @@ pub async fn run(maker: Maker<'_>) {
     any_bytes_and_names(maker).await;
     publishing_from_an_inbox(maker).await;
     oversize_is_refused(maker).await;
+    literal_subscribers_are_counted(maker).await;
     close_is_final(maker).await;
 }

@@ -66,19 +66,25 @@ impl Conversation {
     ///
     /// # Errors
     /// The text of a failed reply.
-    pub async fn try_command(&mut self, command: &str, mut fields: Value) -> Result<Value, String> {
+    pub async fn try_command(&mut self, command: &str, fields: Value) -> Result<Value, String> {
+        let mut line = self.reply(command, fields).await;
+        match line["ok"].as_bool() {
+            Some(true) => Ok(line["value"].take()),
+            _ => Err(line["error"].as_str().unwrap_or_default().to_owned()),
+        }
+    }
+
+    /// Sends a command and gives its reply as it is: a few failed ones have a `value` too.
+    pub async fn reply(&mut self, command: &str, mut fields: Value) -> Value {
         self.last_id += 1;
         let id = json!(self.last_id);
         fields["id"] = id.clone();
         fields["cmd"] = json!(command);
         self.peer.send(&fields).await;
         loop {
-            let mut line = self.peer.receive().await;
+            let line = self.peer.receive().await;
             if line["reply"] == id {
-                return match line["ok"].as_bool() {
-                    Some(true) => Ok(line["value"].take()),
-                    _ => Err(line["error"].as_str().unwrap_or_default().to_owned()),
-                };
+                return line;
             }
             self.events.push_back(line);
         }
@@ -165,6 +171,11 @@ impl Conversation {
     /// All kept events for which `wanted` holds; they stay.
     pub fn kept(&self, mut wanted: impl FnMut(&Value) -> bool) -> Vec<&Value> {
         self.events.iter().filter(|event| wanted(event)).collect()
+    }
+
+    /// Suspends the process: it keeps its connections and does nothing.
+    pub fn stop(&self) {
+        self.peer.stop();
     }
 
     /// Ends the process at once.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -125,6 +126,16 @@ impl Peer {
                 return value;
             }
         }
+    }
+
+    /// Suspends it (`SIGSTOP`): it keeps its connections and does nothing.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn stop(&self) {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        let pid = id.and_then(Pid::from_raw).expect("the process runs");
+        kill_process(pid, Signal::STOP).expect("our own child can be signalled");
     }
 
     /// Kills it and waits until it is gone.

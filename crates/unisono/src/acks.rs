@@ -12,6 +12,7 @@ use unisono_proto::Value;
 use crate::ack::Asker;
 use crate::error::EmitError;
 use crate::outgoing::{Kind, Outgoing};
+use crate::requests::Nodes;
 use crate::slow::Spare;
 use crate::socket::SocketId;
 use crate::space::SpaceInner;
@@ -24,11 +25,57 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// Who has answered a broadcast, and who has not.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BroadcastAcks {
-    /// Socket ids and what they answered, in the order of arrival.
+    /// Ids of this node's sockets and what they answered, in the order of arrival.
     pub answers: Vec<(String, Vec<Value>)>,
-    /// Ids of the sockets that did not answer in time, left before they did, or could not be asked: their queue or the number of
+    /// Ids of this node's sockets that did not answer in time, left before they did, or could not be asked: their queue or the number of
     /// answers they owe was at its bound.
     pub missing: Vec<String>,
+    /// What clients of other nodes answered, in the order of arrival: the first argument of each, null if there was none. Whose it is does
+    /// not travel.
+    pub remote: Vec<Value>,
+    /// How many clients of other nodes were asked and did not answer.
+    pub remote_missing: usize,
+    /// The other nodes. Of one that is missing, nobody knows how many clients it has asked.
+    pub nodes: Nodes,
+}
+
+impl BroadcastAcks {
+    /// How many have answered, on all nodes.
+    pub fn len(&self) -> usize {
+        self.answers.len() + self.remote.len()
+    }
+
+    /// Whether nobody has answered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first argument of each answer, of all nodes; null for an answer without arguments.
+    pub fn first_arguments(&self) -> impl Iterator<Item = &Value> {
+        let local = self.answers.iter();
+        let local = local.map(|(_, args)| args.first().unwrap_or(&Value::Null));
+        local.chain(&self.remote)
+    }
+
+    /// Whether everybody has answered who was asked, as far as is known.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.remote_missing == 0 && self.nodes.have_all_answered()
+    }
+}
+
+/// Takes answers as they come, instead of keeping them.
+pub(crate) struct Sink(Box<dyn Fn(Vec<Value>) + Send + Sync>);
+
+impl Sink {
+    pub(crate) fn new(take: impl Fn(Vec<Value>) + Send + Sync + 'static) -> Self {
+        Self(Box::new(take))
+    }
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sink")
+    }
 }
 
 /// Where the answers are collected.
@@ -36,6 +83,7 @@ pub struct BroadcastAcks {
 pub(crate) struct Collector {
     /// A std mutex: held to add one answer, never across an await.
     collected: Mutex<Collected>,
+    sink: Option<Sink>,
     done: Notify,
     counters: Arc<Counters>,
 }
@@ -81,6 +129,10 @@ impl Collector {
 impl Share {
     /// The socket has answered with so many bytes.
     pub(crate) fn answer(self, args: Vec<Value>, bytes: usize) {
+        if let Some(sink) = &self.collector.sink {
+            (sink.0)(args);
+            return;
+        }
         let mut collected = self.collector.lock();
         if collected.bytes + bytes > MAX_ANSWER_BYTES {
             drop(collected);
@@ -114,6 +166,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// How many are asked.
+    pub(crate) fn count(&self) -> usize {
+        self.sids.len()
+    }
+
     pub(crate) async fn answers(self, timeout: Duration) -> BroadcastAcks {
         // Late or not: who has answered by then has.
         let _ = tokio::time::timeout(timeout, self.collector.all_answered()).await;
@@ -127,6 +184,7 @@ impl Asked {
                 .into_iter()
                 .map(|(sid, args)| (sid.as_str().to_owned(), args))
                 .collect(),
+            ..BroadcastAcks::default()
         }
     }
 }
@@ -143,17 +201,44 @@ impl Drop for Asked {
     }
 }
 
+/// An event that wants answers, encoded once under an id that no other event of its namespace has.
+pub(crate) struct Question {
+    id: u64,
+    outgoing: Arc<Outgoing>,
+}
+
 impl SpaceInner {
-    /// Sends an event to the members here, encoded once under an id that no other event of this namespace has, and waits for answers.
-    pub(crate) fn ask(self: &Arc<Self>, message: &Message) -> Result<Asked, EmitError> {
+    /// Sends an event to the members here, and waits for answers. With a sink they go there.
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        message: &Message,
+        sink: Option<Sink>,
+    ) -> Result<Asked, EmitError> {
+        let question = self.question(message)?;
+        Ok(self.put(&question, message, sink))
+    }
+
+    pub(crate) fn question(&self, message: &Message) -> Result<Question, EmitError> {
         let id = self.next_ack();
         let kind = match message.flags.volatile {
             true => Kind::Volatile,
             false => Kind::Reliable,
         };
         let outgoing = Outgoing::event(&self.name, Some(id), &message.args, kind, Spare::No)?;
+        Ok(Question { id, outgoing })
+    }
+
+    /// Puts a question to whom the message is for.
+    pub(crate) fn put(
+        self: &Arc<Self>,
+        question: &Question,
+        message: &Message,
+        sink: Option<Sink>,
+    ) -> Asked {
+        let Question { id, outgoing } = question;
         let collector = Arc::new(Collector {
             collected: Mutex::default(),
+            sink,
             done: Notify::new(),
             counters: self.counters.clone(),
         });
@@ -164,21 +249,21 @@ impl SpaceInner {
                 let sid = resident.socket.id.clone();
                 sids.push(sid.clone());
                 let asker = Asker::Many(collector.share(sid));
-                if acks.expect(id, asker).is_err() {
+                if acks.expect(*id, asker).is_err() {
                     return;
                 }
                 if resident.conn.push(outgoing.clone()) {
                     sent += 1;
                 } else {
-                    acks.forget(id);
+                    acks.forget(*id);
                 }
             });
         self.counters.events_sent.fetch_add(sent, Relaxed);
-        Ok(Asked {
+        Asked {
             space: self.clone(),
-            id,
+            id: *id,
             sids,
             collector,
-        })
+        }
     }
 }

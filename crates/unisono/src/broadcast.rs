@@ -4,10 +4,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use serde::Serialize;
-use unisono_cluster::{Broadcast as Message, Flags};
+use unisono_cluster::{Broadcast as Message, Flags, Members, RequestBody};
 
 use crate::acks::{Asked, BroadcastAcks};
 use crate::error::EmitError;
+use crate::port::Pending;
 use crate::socket::event_args;
 use crate::space::Space;
 
@@ -100,46 +101,69 @@ impl Broadcast {
         }
     }
 
-    /// Emits and waits for the answers of all who get the event, on this node, as long as `timeout`. Who does not answer is no error.
+    /// Emits and waits for the answers of all who get the event, on all nodes, as long as `timeout`. Who does not answer is no error.
     /// Nothing is remembered after that, and of a client that has left nothing at once.
     ///
     /// ```
     /// # async fn count(space: unisono::Space) -> Result<(), unisono::EmitError> {
     /// let second = std::time::Duration::from_secs(1);
-    /// let acks = space.to("lobby").local().emit_with_ack("ready?", &(), second).await?;
-    /// println!("{} are ready, {} did not say", acks.answers.len(), acks.missing.len());
+    /// let acks = space.to("lobby").emit_with_ack("ready?", &(), second).await?;
+    /// println!("{} are ready, {} did not say", acks.len(), acks.missing.len() + acks.remote_missing);
     /// # Ok(())
     /// # }
     /// ```
     ///
+    /// Nodes pass on only the first argument of an answer, and not whose it is.
+    ///
     /// # Errors
-    /// The event cannot be encoded, is [ordered](Self::ordered), or other nodes would have to be asked ([`EmitError::OtherNodes`]); nobody
-    /// gets it.
+    /// The event cannot be encoded or is [ordered](Self::ordered), or [`EmitError::TooManyRequests`]; nobody gets it.
     pub fn emit_with_ack<T: Serialize + ?Sized>(
         self,
         event: &str,
         data: &T,
         timeout: Duration,
     ) -> impl Future<Output = Result<BroadcastAcks, EmitError>> + Send + use<T> {
-        let asked = self.ask(event, data);
-        async move { Ok(asked?.answers(timeout).await) }
+        let asked = self.ask(event, data, timeout);
+        async move {
+            let (space, asked, pending) = asked?;
+            let others = space.0.others_acks(pending);
+            let (mut acks, (remote, remote_missing, nodes)) =
+                tokio::join!(asked.answers(timeout), others);
+            acks.remote = remote;
+            acks.remote_missing = remote_missing;
+            acks.nodes = nodes;
+            Ok(acks)
+        }
     }
 
-    fn ask<T: Serialize + ?Sized>(self, event: &str, data: &T) -> Result<Asked, EmitError> {
-        self.must_be_here()?;
+    /// Other nodes are told first: that may fail before anybody has got anything.
+    fn ask<T: Serialize + ?Sized>(
+        self,
+        event: &str,
+        data: &T,
+        timeout: Duration,
+    ) -> Result<(Space, Asked, Option<Pending>), EmitError> {
         if self.ordered {
             return Err(EmitError::OrderedAck);
         }
-        let space = self.space.clone();
-        space.0.ask(&self.message(event, data)?)
+        let (space, is_local) = (self.space.clone(), self.flags.local);
+        let mut message = self.message(event, data)?;
+        let question = space.0.question(&message)?;
+        let mut pending = None;
+        if !is_local {
+            message.flags.timeout_ms = u64::try_from(timeout.as_millis()).ok();
+            let body = RequestBody::Broadcast(message.clone());
+            pending = Pending::ask(&space.0, body, timeout)?;
+        }
+        let asked = space.0.put(&question, &message, None);
+        Ok((space, asked, pending))
     }
 
-    /// Nobody is meant who may be on another node.
-    pub(crate) fn must_be_here(&self) -> Result<(), EmitError> {
-        if self.space.0.port.is_some() && !self.flags.local {
-            return Err(EmitError::OtherNodes);
-        }
-        Ok(())
+    /// Whom it is for, and whether only on this node.
+    pub(crate) fn into_members(self) -> (Space, bool, Members) {
+        let (rooms, except) = (self.rooms, self.except);
+        let is_local = self.flags.local || self.space.0.port.is_none();
+        (self.space, is_local, Members { rooms, except })
     }
 
     fn message<T: Serialize + ?Sized>(self, event: &str, data: &T) -> Result<Message, EmitError> {

@@ -9,7 +9,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use unisono_cluster::classic::Subscriptions;
 use unisono_proto::Value;
 
 use crate::conn::Handshake;
@@ -167,8 +166,9 @@ impl Dynamic {
         if self.parents.is_empty() {
             return None;
         }
-        let (_, key) = self.founder.broker.as_ref()?;
-        let rest = channel.strip_prefix(key.as_str())?.strip_prefix('#')?;
+        let key = &self.founder.bus.as_ref()?.key;
+        // Behind the prefix stands nothing, or the verb of a request or an answer.
+        let (_, rest) = channel.strip_prefix(key.as_str())?.split_once('#')?;
         let (name, _) = rest.split_once('#')?;
         self.living(name)
     }
@@ -192,15 +192,8 @@ impl Dynamic {
     }
 
     fn apply(&self, change: &Change) {
-        let Some((broker, key)) = &self.founder.broker else {
-            return;
-        };
-        for subscription in Subscriptions::new(key, &change.name).iter() {
-            if change.subscribe {
-                broker.subscribe(subscription.clone());
-            } else {
-                broker.unsubscribe(subscription);
-            }
+        if let Some(bus) = &self.founder.bus {
+            bus.listen(&change.name, change.subscribe);
         }
     }
 }

@@ -24,9 +24,14 @@ pub enum EmitError {
         "the client is not in the namespace yet; emit from `on_connect`, not from a middleware"
     )]
     NotJoined,
-    /// Other nodes would have to be asked, and cannot be.
-    #[error("this cannot be asked of other nodes; add `.local()` to ask this one alone")]
-    OtherNodes,
+    /// As many requests to other nodes as allowed (1,024 in a namespace) await their answers.
+    #[error(
+        "too many requests to other nodes await their answers; wait for some before asking more"
+    )]
+    TooManyRequests,
+    /// Nobody knows how many nodes there are while the link to them is away.
+    #[error("the link to the other nodes is away or slow")]
+    Unreachable,
     /// A broadcast cannot be ordered and wait for answers.
     #[error("a broadcast that waits for answers cannot be ordered")]
     OrderedAck,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use unisono_cluster::{Broker, LinkState, LinkStats, NodeStats};
 
 use crate::builder::Builder;
+use crate::bus::{Bus, Requests};
 use crate::drain::drain;
 use crate::dynamic::{Dynamic, Parent};
 use crate::http::{SocketIoLayer, SocketIoService};
@@ -56,6 +58,7 @@ pub struct SocketIo {
     namespaces: Vec<Parts>,
     broker: Option<(Arc<dyn Broker>, String)>,
     on_link: Option<LinkHandler>,
+    requests: Requests,
 }
 
 impl Io {
@@ -196,6 +199,21 @@ impl IoBuilder {
         self
     }
 
+    /// How long the other nodes are waited for when they are asked something (Node's `requestsTimeout`). Who has not answered by then is
+    /// counted as missing; what the others said is there. Default 5 s.
+    pub fn requests_timeout(mut self, timeout: Duration) -> Self {
+        self.protocol.requests.timeout = timeout;
+        self
+    }
+
+    /// Answers the requests of other nodes on a channel that only the node that asked listens to (Node's
+    /// `publishOnSpecificResponseChannel`), rather than on one that all hear. Nodes understand each other whatever they are set to. Default
+    /// off, as for Node; on saves work where many nodes ask much.
+    pub fn publish_on_specific_response_channel(mut self, publish: bool) -> Self {
+        self.protocol.requests.private_answers = publish;
+        self
+    }
+
     /// Is told about every change of the link to the other nodes. Must not wait.
     pub fn on_link(mut self, handler: impl Fn(LinkState) + Send + Sync + 'static) -> Self {
         self.protocol.on_link = Some(Box::new(handler));
@@ -211,10 +229,20 @@ impl IoBuilder {
             namespaces,
             broker,
             on_link,
+            requests,
         } = protocol;
+        let bus = broker.map(|(broker, key)| {
+            Arc::new(Bus {
+                broker,
+                key,
+                asks_as: crate::ids::new_uid(),
+                requests,
+                runtime: Handle::current(),
+            })
+        });
         let founder = Founder {
             counters: counters.clone(),
-            broker: broker.clone(),
+            bus: bus.clone(),
             epoch: epoch.into_std(),
             max_rooms: config.max_rooms,
         };
@@ -229,14 +257,14 @@ impl IoBuilder {
             }
         }
         let dynamic = Dynamic::new(parents, founder, config.max_dynamic_namespaces);
-        let broker = broker.map(|(broker, _)| broker);
+        let broker = bus.as_ref().map(|bus| bus.broker.clone());
         let server = Server::new(config, spaces, dynamic, counters, epoch, broker);
         let server = Arc::new(server);
         if let Some(broker) = &server.broker {
             broker.attach(Arc::new(Hub::new(&server, on_link)));
             for space in server.spaces() {
                 if let Some(port) = &space.port {
-                    port.subscribe();
+                    port.bus.listen(&space.name, true);
                 }
             }
             tokio::spawn(housekeep(Arc::downgrade(&server)));

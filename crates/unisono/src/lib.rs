@@ -82,6 +82,7 @@ mod acks;
 mod broadcast;
 mod bucket;
 mod builder;
+mod bus;
 mod conn;
 mod cors;
 mod data;
@@ -103,6 +104,7 @@ mod operations;
 mod outgoing;
 mod port;
 mod prepared;
+mod requests;
 mod rooms;
 mod seats;
 mod serve;
@@ -132,8 +134,10 @@ pub use self::http::{
 };
 pub use self::io::{Io, IoBuilder, SocketIo};
 pub use self::namespace::Namespace;
-pub use self::operations::RemoteSocket;
 pub use self::prepared::{Expectation, Prepared, REVISION_KEY};
+pub use self::requests::{
+    Answers, Nodes, RemoteHandshake, RemoteSocket, ServerSide, ServerSideAck,
+};
 pub use self::rooms::{MAX_ROOM_NAME, RoomError};
 pub use self::serve::serve;
 pub use self::slow::{KeyOf, SlowReaders};

@@ -10,6 +10,7 @@ use crate::conn::Handshake;
 use crate::error::ConnectError;
 use crate::event::{Event, EventError};
 use crate::handler::{Erased, Handler, erase};
+use crate::requests::ServerSideHandler;
 use crate::slow::SlowReaders;
 use crate::socket::Socket;
 use crate::space::{Decision, Note};
@@ -72,6 +73,7 @@ pub(crate) struct Handlers {
     pub(crate) error: Option<Box<dyn Erased>>,
     pub(crate) slow_readers: SlowReaders,
     pub(crate) on_note: Option<NoteHandler>,
+    pub(crate) server_side: HashMap<String, ServerSideHandler>,
 }
 
 impl Handlers {
@@ -291,6 +293,10 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     pub fn on_note(mut self, handler: impl Fn(&Note) -> Decision + Send + Sync + 'static) -> Self {
         self.handlers.on_note = Some(Box::new(handler));
         self
+    }
+
+    pub(crate) fn set_server_side(&mut self, event: &str, handler: ServerSideHandler) {
+        self.handlers.server_side.insert(event.to_owned(), handler);
     }
 
     pub(crate) fn into_parts(self) -> Parts {

@@ -1,66 +1,30 @@
 //! What can be done to many sockets at once.
 
-use unisono_proto::Value;
+use std::sync::atomic::Ordering::Relaxed;
+
+use unisono_cluster::{Members, RequestBody};
 
 use crate::broadcast::Broadcast;
-use crate::conn::Handshake;
 use crate::error::EmitError;
+use crate::requests::{Answers, RemoteSocket};
 use crate::socket::Socket;
 use crate::space::{Space, SpaceInner};
 
-/// A socket as it was when it was fetched.
-#[derive(Clone, Debug)]
-pub struct RemoteSocket {
-    socket: Socket,
-    rooms: Vec<String>,
-    data: Value,
-}
-
-impl RemoteSocket {
-    fn new(socket: Socket) -> Self {
-        Self {
-            rooms: socket.rooms(),
-            data: socket.shared(),
-            socket,
-        }
-    }
-
-    /// The Socket.IO id, which is also a room: whatever can be done to rooms can be done to this socket.
-    pub fn id(&self) -> &str {
-        self.socket.id()
-    }
-
-    /// The request that opened its connection.
-    pub fn handshake(&self) -> &Handshake {
-        self.socket.handshake()
-    }
-
-    /// The `auth` object that its client sent.
-    pub fn auth(&self) -> &Value {
-        self.socket.auth()
-    }
-
-    /// Its rooms, its own id first.
-    pub fn rooms(&self) -> &[String] {
-        &self.rooms
-    }
-
-    /// What was shared of it with [`Socket::share`]; null if nothing was.
-    pub fn data(&self) -> &Value {
-        &self.data
-    }
-}
-
 /// # Operations
 ///
-/// They apply to those whom the broadcast would reach, on this node. With a broker there may be more on other nodes, which cannot be asked:
-/// say [`local`](Self::local), or it is an error and nothing happens.
+/// They apply to those whom the broadcast would reach, on all nodes, Node.js pods among them; to those on this node alone after
+/// [`local`](Self::local). On this node they take effect at once; the other nodes do as they are told when they hear of it, in the order
+/// of these calls and of what this node emits. A bus that is away is no error.
 impl Broadcast {
-    /// The sockets.
+    /// The sockets. Waits for the other nodes, at most for [`requests_timeout`](crate::IoBuilder::requests_timeout).
     ///
     /// ```
     /// # async fn list(space: unisono::Space) -> Result<(), unisono::EmitError> {
-    /// for socket in space.to("lobby").local().fetch_sockets().await? {
+    /// let sockets = space.to("lobby").fetch_sockets().await?;
+    /// if !sockets.nodes.have_all_answered() {
+    ///     println!("there may be more: {:?}", sockets.nodes);
+    /// }
+    /// for socket in sockets {
     ///     println!("{} in {:?}: {:?}", socket.id(), socket.rooms(), socket.data());
     /// }
     /// # Ok(())
@@ -68,46 +32,56 @@ impl Broadcast {
     /// ```
     ///
     /// # Errors
-    /// [`EmitError::OtherNodes`].
-    #[expect(
-        clippy::unused_async,
-        reason = "answers of other nodes have to be waited for"
-    )]
-    pub async fn fetch_sockets(self) -> Result<Vec<RemoteSocket>, EmitError> {
-        let sockets = self.here()?;
-        Ok(sockets.into_iter().map(RemoteSocket::new).collect())
+    /// [`EmitError::TooManyRequests`]. Nodes that do not answer are no error, see [`Answers::nodes`]. A node whose sockets take more than
+    /// 16 MiB to describe, about ten thousand, cannot answer.
+    pub async fn fetch_sockets(self) -> Result<Answers<RemoteSocket>, EmitError> {
+        let (space, is_local, members) = self.into_members();
+        let mut all: Vec<_> = RemoteSocket::local(&space.0.members(&members)).collect();
+        if is_local {
+            return Ok(Answers::local(all));
+        }
+        let others = RequestBody::Fetch { members };
+        let others = space.0.ask_others(others).await?;
+        let sockets = others.answers.into_iter();
+        all.extend(sockets.filter_map(|socket| RemoteSocket::read(&space, socket)));
+        Ok(Answers {
+            answers: all,
+            nodes: others.nodes,
+        })
     }
 
     /// Puts the sockets into rooms, each into all or none.
     ///
     /// # Errors
-    /// [`EmitError::OtherNodes`], or [`EmitError::Room`] if at least one is in too many rooms; the others have joined.
+    /// [`EmitError::Room`] if at least one socket of this node is in too many rooms; the others have joined.
     pub fn sockets_join<R: AsRef<str>>(
         self,
         rooms: impl IntoIterator<Item = R>,
     ) -> Result<(), EmitError> {
-        let rooms: Vec<R> = rooms.into_iter().collect();
-        let mut all = Ok(());
-        for socket in self.here()? {
-            if let Err(error) = socket.join_all(&rooms) {
-                all = Err(error.into());
-            }
+        let (space, is_local, members) = self.into_members();
+        let rooms = names(rooms);
+        if !is_local {
+            let (members, rooms) = (members.clone(), rooms.clone());
+            space.0.tell_others(RequestBody::Join { members, rooms })?;
         }
-        all
+        space.0.join_members(&members, &rooms)
     }
 
     /// Takes the sockets out of rooms.
     ///
     /// # Errors
-    /// [`EmitError::OtherNodes`].
+    /// It cannot be written for the other nodes; nothing happens.
     pub fn sockets_leave<R: AsRef<str>>(
         self,
         rooms: impl IntoIterator<Item = R>,
     ) -> Result<(), EmitError> {
-        let rooms: Vec<R> = rooms.into_iter().collect();
-        for socket in self.here()? {
-            rooms.iter().for_each(|room| socket.leave(room.as_ref()));
+        let (space, is_local, members) = self.into_members();
+        let rooms = names(rooms);
+        if !is_local {
+            let (members, rooms) = (members.clone(), rooms.clone());
+            space.0.tell_others(RequestBody::Leave { members, rooms })?;
         }
+        space.0.leave_members(&members, &rooms);
         Ok(())
     }
 
@@ -115,44 +89,37 @@ impl Broadcast {
     /// themselves.
     ///
     /// # Errors
-    /// [`EmitError::OtherNodes`].
+    /// It cannot be written for the other nodes; nothing happens.
     pub fn disconnect_sockets(self, close: bool) -> Result<(), EmitError> {
-        for socket in self.here()? {
-            match close {
-                true => socket.disconnect_and_close(),
-                false => socket.disconnect(),
-            }
+        let (space, is_local, members) = self.into_members();
+        if !is_local {
+            let members = members.clone();
+            space
+                .0
+                .tell_others(RequestBody::Disconnect { members, close })?;
         }
+        space.0.disconnect_members(&members, close);
         Ok(())
-    }
-
-    fn here(&self) -> Result<Vec<Socket>, EmitError> {
-        self.must_be_here()?;
-        let mut sockets = Vec::new();
-        let space = &self.space.0;
-        space.rooms().select(&self.rooms, &self.except, |resident| {
-            sockets.push(Socket(resident.socket.clone()));
-        });
-        Ok(sockets)
     }
 }
 
+fn names<R: AsRef<str>>(names: impl IntoIterator<Item = R>) -> Vec<String> {
+    let names = names.into_iter();
+    names.map(|name| name.as_ref().to_owned()).collect()
+}
+
 impl Space {
-    /// All sockets in the namespace; as [`Broadcast::fetch_sockets`].
+    /// All sockets in the namespace, on all nodes; as [`Broadcast::fetch_sockets`].
     ///
     /// # Errors
-    /// [`EmitError::OtherNodes`].
-    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, EmitError> {
+    /// As [`Broadcast::fetch_sockets`].
+    pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocket>, EmitError> {
         self.broadcast().fetch_sockets().await
     }
 
     /// The sockets in the namespace on this node.
     pub fn local_sockets(&self) -> Vec<Socket> {
-        let mut sockets = Vec::new();
-        self.0.rooms().select::<&str, &str>(&[], &[], |resident| {
-            sockets.push(Socket(resident.socket.clone()));
-        });
-        sockets
+        self.0.members(&Members::default())
     }
 
     /// The rooms with a member or a watcher on this node, without those of the sockets' own ids.
@@ -165,7 +132,6 @@ impl SpaceInner {
     /// An id for an event that wants answers: no other event of this namespace on this node has it, so that one encoding serves all
     /// recipients.
     pub(crate) fn next_ack(&self) -> u64 {
-        self.next_ack_id
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+        self.next_ack_id.fetch_add(1, Relaxed)
     }
 }

@@ -1,21 +1,27 @@
 //! A namespace's way to the other nodes.
 
+mod asking;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use unisono_cluster::{
-    Awaited, Broadcast, Broker, EncodeError, Expired, Extension, LinkState, Node, NodeStats,
+    Answered, Awaited, Broadcast, EncodeError, Expired, Extension, LinkState, Node, NodeStats,
     Received, Template,
 };
 
+use crate::bus::Bus;
 use crate::stats::Counters;
 use crate::turnstile::Turnstile;
 
+pub(crate) use asking::Pending;
+
 /// The node's conversation and the broker that carries it.
 pub(crate) struct Port {
-    broker: Arc<dyn Broker>,
+    pub(crate) bus: Arc<Bus>,
     /// A std mutex: held to classify or number one message, never across an await or a publish.
     talk: Mutex<Talk>,
     /// Messages in the order of their numbers, on their way to the broker. A broker may deliver within `publish`, so no lock may be
@@ -28,6 +34,17 @@ struct Talk {
     node: Node,
     /// When our pending ordered messages were published, to measure how long they took.
     published: HashMap<u64, Instant>,
+    /// Who waits for the answers to our requests.
+    waiting: HashMap<String, oneshot::Sender<Answered>>,
+}
+
+impl Talk {
+    fn resolve(&mut self, answered: Answered) {
+        if let Some(sender) = self.waiting.remove(&answered.id) {
+            // Nobody waits any more: nothing to tell.
+            let _ = sender.send(answered);
+        }
+    }
 }
 
 struct Outbound {
@@ -44,13 +61,14 @@ pub(crate) struct Refused {
 }
 
 impl Port {
-    pub(crate) fn new(broker: Arc<dyn Broker>, node: Node, epoch: Instant) -> Self {
+    pub(crate) fn new(bus: Arc<Bus>, node: Node, epoch: Instant) -> Self {
         let talk = Mutex::new(Talk {
             node,
             published: HashMap::new(),
+            waiting: HashMap::new(),
         });
         Self {
-            broker,
+            bus,
             talk,
             outbox: Turnstile::default(),
             epoch,
@@ -65,14 +83,8 @@ impl Port {
         self.epoch.elapsed().as_millis() as u64
     }
 
-    pub(crate) fn subscribe(&self) {
-        for subscription in self.talk().node.subscriptions() {
-            self.broker.subscribe(subscription);
-        }
-    }
-
     pub(crate) fn state(&self) -> LinkState {
-        self.broker.state()
+        self.bus.broker.state()
     }
 
     pub(crate) fn node_stats(&self) -> NodeStats {
@@ -148,6 +160,7 @@ impl Port {
             || drop(guard.take()),
             |message| {
                 if self
+                    .bus
                     .broker
                     .publish(&message.channel, message.payload)
                     .is_err()
@@ -208,7 +221,7 @@ impl Port {
     }
 
     pub(crate) fn publish_bytes(&self, channel: &str, payload: Bytes) -> bool {
-        self.broker.publish(channel, payload).is_ok()
+        self.bus.broker.publish(channel, payload).is_ok()
     }
 
     /// What a message from the bus is to this node; `true` beside it if it is our own that came back.
@@ -222,8 +235,13 @@ impl Port {
         let mut talk = self.talk();
         let now_ms = self.now_ms();
         let received = talk.node.handle_message(channel, payload, has_room, now_ms);
-        let Received::Echo(broadcast) = received else {
-            return (received, false);
+        let broadcast = match received {
+            Received::Echo(broadcast) => broadcast,
+            Received::Answered(answered) => {
+                talk.resolve(*answered);
+                return (Received::Answer, false);
+            }
+            other => return (other, false),
         };
         let seq = broadcast.extension.as_ref().map_or(0, |e| e.seq);
         if let Some(published) = talk.published.remove(&seq) {
@@ -244,7 +262,7 @@ impl Port {
         }
         drop(talk);
         if !expired.is_empty() {
-            self.broker.suspect();
+            self.bus.broker.suspect();
         }
         expired
     }

@@ -135,16 +135,14 @@ impl Server {
         let epoch = Instant::now();
         let founder = Founder {
             counters: counters.clone(),
-            broker: None,
+            bus: None,
             epoch: epoch.into_std(),
             max_rooms: 0,
         };
         let dynamic = Dynamic::new(Vec::new(), founder, 0);
-        let server = Self::new(config, HashMap::new(), dynamic, counters, epoch, None);
-        Self {
-            plain: Some(Arc::new(handlers)),
-            ..server
-        }
+        let mut server = Self::new(config, HashMap::new(), dynamic, counters, epoch, None);
+        server.plain = Some(Arc::new(handlers));
+        server
     }
 
     /// Milliseconds since the server was built: the time of every connection's machine.
@@ -233,10 +231,13 @@ impl Server {
         self.sessions().values().cloned().collect()
     }
 
-    /// Called a few times a second: delivers ordered messages whose echo is overdue.
+    /// Called a few times a second: delivers ordered messages whose echo is overdue, ends requests whose time is over.
     pub(crate) fn housekeep(&self) {
         for space in self.spaces() {
             space.deliver_overdue();
+            if let Some(port) = &space.port {
+                port.expire_requests();
+            }
         }
     }
 }
@@ -254,6 +255,17 @@ impl Hub {
         Self {
             server: Arc::downgrade(server),
             on_link,
+        }
+    }
+}
+
+impl Drop for Server {
+    /// Whoever listens to requests is counted, and waited for.
+    fn drop(&mut self) {
+        for space in self.spaces.values() {
+            if let Some(port) = &space.port {
+                port.bus.listen(&space.name, false);
+            }
         }
     }
 }

@@ -1,19 +1,21 @@
 //! A namespace at work on this node: who is in it, and the one line through which everything from other nodes is delivered.
 
+mod founder;
+
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Instant;
 
 use bytes::Bytes;
 use serde::Serialize;
 use unisono_cluster::rooms::{Rooms, Slot};
-use unisono_cluster::{Broadcast as Message, Broker, LinkState, Node, Received};
+use unisono_cluster::{Broadcast as Message, LinkState, Received, Request};
 
 use crate::broadcast::Broadcast;
 use crate::conn::Conn;
 use crate::dynamic::Lease;
 use crate::error::EmitError;
+use crate::handler::BoxFuture;
 use crate::middleware;
 use crate::namespace::Handlers;
 use crate::outgoing::{Kind, Outgoing};
@@ -22,6 +24,8 @@ use crate::prepared::Prepared;
 use crate::socket::{Socket, SocketInner};
 use crate::stats::{Counters, Refusal};
 use crate::turnstile::Turnstile;
+
+pub(crate) use founder::Founder;
 
 /// A handle to a namespace of the running server. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +43,10 @@ pub(crate) struct SpaceInner {
     pub(crate) max_rooms: usize,
     /// The id of the next event that wants answers.
     pub(crate) next_ack_id: AtomicU64,
+    /// What is done for other nodes just now and takes time.
+    pub(crate) serving: AtomicUsize,
+    /// Handlers of server-side events on their way to their start.
+    pub(crate) starting: Turnstile<BoxFuture>,
     /// Its place among the namespaces that come and go, if it is one of those.
     lease: Option<Lease>,
 }
@@ -50,10 +58,14 @@ pub(crate) struct Resident {
     pub(crate) socket: Arc<SocketInner>,
 }
 
-/// A message whose turn in the node's one order has come.
-struct Delivery {
-    message: Message,
-    from_self: bool,
+/// What has its turn in the node's one order.
+enum Delivery {
+    Message {
+        message: Message,
+        from_self: bool,
+    },
+    /// What another node asks of this one.
+    Request(Arc<SpaceInner>, Box<Request>),
 }
 
 /// What an ordered broadcast tells the nodes beside its event; see [`Namespace::on_note`](crate::Namespace::on_note).
@@ -74,41 +86,6 @@ pub enum Decision {
     Deliver,
     /// They do not get it.
     Drop,
-}
-
-/// What namespaces are made with.
-#[derive(Clone)]
-pub(crate) struct Founder {
-    pub(crate) counters: Arc<Counters>,
-    /// The broker and the channel prefix.
-    pub(crate) broker: Option<(Arc<dyn Broker>, String)>,
-    pub(crate) epoch: Instant,
-    pub(crate) max_rooms: usize,
-}
-
-impl Founder {
-    pub(crate) fn found(
-        &self,
-        name: Arc<str>,
-        handlers: Arc<Handlers>,
-        lease: Option<Lease>,
-    ) -> SpaceInner {
-        let port = self.broker.as_ref().map(|(broker, key)| {
-            let node = Node::new(crate::ids::new_uid(), key.as_str(), &*name);
-            Port::new(broker.clone(), node, self.epoch)
-        });
-        SpaceInner {
-            name,
-            handlers,
-            rooms: RwLock::default(),
-            counters: self.counters.clone(),
-            port,
-            line: Turnstile::default(),
-            max_rooms: self.max_rooms,
-            next_ack_id: AtomicU64::new(0),
-            lease,
-        }
-    }
 }
 
 impl SpaceInner {
@@ -183,10 +160,13 @@ impl SpaceInner {
 
     /// Delivers a message in the node's one order.
     pub(crate) fn deliver_in_order(&self, message: Message, from_self: bool) {
-        let delivery = Delivery { message, from_self };
+        self.submit(Delivery::Message { message, from_self });
+    }
+
+    fn submit(&self, delivery: Delivery) {
         let left = self
             .line
-            .submit(delivery, |delivery| self.deliver_next(&delivery));
+            .submit(delivery, |delivery| self.deliver_next(delivery));
         if left.is_err() {
             self.counters.refuse(Refusal::Congestion);
             tracing::error!(
@@ -197,49 +177,60 @@ impl SpaceInner {
     }
 
     /// The broker has not taken a message. Its own statistics say why.
-    fn refused(&self, refused: Refused) {
+    pub(crate) fn refused(&self, refused: Refused) {
         if let Some(message) = refused.ordered {
             self.deliver_in_order(message, true);
         }
     }
 
-    fn deliver_next(&self, delivery: &Delivery) {
-        let extension = delivery.message.extension.as_ref().filter(|e| e.ordered);
+    fn deliver_next(&self, delivery: Delivery) {
+        match delivery {
+            Delivery::Message { message, from_self } => self.deliver(&message, from_self),
+            Delivery::Request(space, request) => space.carry_out(*request),
+        }
+    }
+
+    fn deliver(&self, message: &Message, from_self: bool) {
+        let extension = message.extension.as_ref().filter(|e| e.ordered);
         if let Some(extension) = extension
             && let (Some(on_note), Some(bytes)) = (&self.handlers.on_note, &extension.note)
         {
             let note = Note {
                 revision: extension.revision,
                 bytes: bytes.clone(),
-                from_self: delivery.from_self,
+                from_self,
             };
             if on_note(&note) == Decision::Drop {
                 return;
             }
         }
-        match self.encode(&delivery.message) {
-            Ok(outgoing) => self.fan_out(&delivery.message, &outgoing),
+        match self.encode(message) {
+            Ok(outgoing) => self.fan_out(message, &outgoing),
             // Somebody else's message, such as one with too many attachments.
             Err(_) => self.counters.refuse(Refusal::Bus),
         }
     }
 
     pub(crate) fn hold<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.line.hold(f, |delivery| self.deliver_next(&delivery))
+        self.line.hold(f, |delivery| self.deliver_next(delivery))
     }
 
     /// A message from the bus.
-    pub(crate) fn receive(&self, channel: &str, payload: &[u8]) {
+    pub(crate) fn receive(self: &Arc<Self>, channel: &str, payload: &[u8]) {
         let Some(port) = &self.port else { return };
         let has_room = |room: &str| self.rooms().has_room(room);
         match port.receive(channel, payload, &has_room, &self.counters) {
             (Received::Deliver(message), from_self) => self.deliver_in_order(message, from_self),
-            (Received::Undecodable(error), _) => {
-                self.counters.refuse(Refusal::Bus);
-                tracing::debug!(nsp = &*self.name, %error, bytes = payload.len(), "ignoring a message that cannot be decoded");
-            }
+            (Received::Request(asked), _) => self.submit(Delivery::Request(self.clone(), asked)),
+            (Received::Undecodable(error), _) => self.ignore(&error, payload),
+            (Received::Refused(error), _) => self.ignore(&error, payload),
             _ => {}
         }
+    }
+
+    fn ignore(&self, error: &dyn std::fmt::Display, payload: &[u8]) {
+        self.counters.refuse(Refusal::Bus);
+        tracing::debug!(nsp = &*self.name, %error, bytes = payload.len(), "ignoring a message that cannot be decoded");
     }
 
     /// Delivers what did not come back in time.

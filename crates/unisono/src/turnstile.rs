@@ -44,17 +44,23 @@ impl<T> Turnstile<T> {
         queued: impl FnOnce(),
         work: impl FnMut(T),
     ) -> Result<(), T> {
-        let mut waiting = self.waiting();
-        let back = if waiting.len() < MAX_WAITING {
-            waiting.push_back(item);
-            Ok(())
-        } else {
-            Err(item)
-        };
-        drop(waiting);
+        let back = self.leave(item);
         queued();
         self.work_off(work);
         back
+    }
+
+    /// Leaves `item` for whoever comes to [`work_off`](Self::work_off): the place in the line is taken here, the work is done elsewhere.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub(crate) fn leave(&self, item: T) -> Result<(), T> {
+        let mut waiting = self.waiting();
+        if waiting.len() >= MAX_WAITING {
+            return Err(item);
+        }
+        waiting.push_back(item);
+        Ok(())
     }
 
     /// Runs `f` while nobody works, then works off what came meanwhile. Waits for its turn; must not be called from inside.
@@ -67,7 +73,8 @@ impl<T> Turnstile<T> {
         result
     }
 
-    fn work_off(&self, mut work: impl FnMut(T)) {
+    /// Works off what waits, unless somebody already does.
+    pub(crate) fn work_off(&self, mut work: impl FnMut(T)) {
         // Somebody may leave work between our last look and the end of our turn: look again until there is none.
         while !self.waiting().is_empty() {
             let _turn = match self.turn.try_lock() {

@@ -262,9 +262,9 @@ async fn nodes(connection: &mut MultiplexedConnection, key: &str, findings: &mut
         ),
     }
     let requests = format!("{key}-request#/#");
-    let node_js: RedisResult<(String, i64)> =
+    let answering: RedisResult<(String, i64)> =
         ask(connection, &command(&["PUBSUB", "NUMSUB", &requests])).await;
-    if let Ok((_, count)) = node_js {
-        findings.note("Node.js pods seen", count);
+    if let Ok((_, count)) = answering {
+        findings.note("pods that answer requests", count);
     }
 }

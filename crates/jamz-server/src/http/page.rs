@@ -3,10 +3,12 @@
 //! Label values are of fixed sets. Nothing a client chooses becomes one, so that clients
 //! cannot add series.
 
+mod nodes;
+
 use std::fmt::{Display, Write};
 
 use unisono::{Io, LAG_BUCKETS_US, Stats};
-use unisono_cluster::{LinkState, LinkStats, NodeStats};
+use unisono_cluster::{LinkState, LinkStats};
 
 use crate::app::App;
 use crate::metrics::{CommitResult, Refused};
@@ -134,36 +136,6 @@ impl Page {
         );
         self.bus_counters(&app.link().stats(), &io.stats());
         self.nodes(io);
-    }
-
-    /// What the numbers of messages say: their gaps are what was lost on the way.
-    fn nodes(&mut self, io: &Io) {
-        let stats = io.node_stats();
-        let sum = |of: fn(&NodeStats) -> u64| stats.iter().map(|(_, node)| of(node)).sum::<u64>();
-        for (name, help, value) in [
-            (
-                "unisono_node_gaps_total",
-                "Messages that other unisono nodes sent and this one never received.",
-                sum(|node| node.gaps),
-            ),
-            (
-                "unisono_node_out_of_order_total",
-                "Messages of other nodes that came after a later one, or twice.",
-                sum(|node| node.out_of_order),
-            ),
-            (
-                "unisono_node_undecodable_total",
-                "Messages on the bus that were no broadcast.",
-                sum(|node| node.undecodable),
-            ),
-            (
-                "unisono_node_echoes_expired_total",
-                "Ordered messages of this node that did not come back in time.",
-                sum(|node| node.echoes_expired),
-            ),
-        ] {
-            self.one(name, "counter", help, value);
-        }
     }
 
     fn bus_counters(&mut self, link: &LinkStats, stats: &Stats) {

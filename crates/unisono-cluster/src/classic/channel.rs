@@ -43,25 +43,56 @@ pub fn target_of_channel<'a>(prefix: &str, nsp: &str, channel: &'a str) -> Targe
     }
 }
 
+/// The channel on which nodes ask each other: `P-request#N#`. How many listen to it is how many nodes there are.
+pub fn request_channel(prefix: &str, nsp: &str) -> String {
+    format!("{prefix}-request#{nsp}#")
+}
+
+/// The channel on which requests are answered: `P-response#N#`.
+pub fn response_channel(prefix: &str, nsp: &str) -> String {
+    format!("{prefix}-response#{nsp}#")
+}
+
+/// The channel on which the requests of one node are answered by those nodes that are set so: `P-response#N#uid#`, where `uid` is that of the
+/// request.
+pub fn private_response_channel(prefix: &str, nsp: &str, uid: &str) -> String {
+    format!("{prefix}-response#{nsp}#{uid}#")
+}
+
 /// What a node listens to for one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscriptions {
     /// All broadcasts of the namespace; glob characters in the names are escaped.
     pub broadcasts: Subscription,
+    /// What other nodes ask.
+    pub requests: Subscription,
+    /// What they answer, for all to hear.
+    pub responses: Subscription,
+    /// What they answer to this node alone.
+    pub private_responses: Subscription,
 }
 
 impl Subscriptions {
-    /// Those of the namespace `nsp` under the channel prefix `prefix`.
-    pub fn new(prefix: &str, nsp: &str) -> Self {
+    /// Those of the namespace `nsp` under the channel prefix `prefix`, of a node that asks as `uid`.
+    pub fn new(prefix: &str, nsp: &str, uid: &str) -> Self {
         let pattern = format!("{}#{}#*", glob::escape(prefix), glob::escape(nsp));
         Self {
             broadcasts: Subscription::Pattern(pattern),
+            requests: Subscription::Channel(request_channel(prefix, nsp)),
+            responses: Subscription::Channel(response_channel(prefix, nsp)),
+            private_responses: Subscription::Channel(private_response_channel(prefix, nsp, uid)),
         }
     }
 
-    /// All of them.
+    /// All of them. The one by which others count this node comes last: by then it hears everything else.
     pub fn iter(&self) -> impl Iterator<Item = &Subscription> {
-        std::iter::once(&self.broadcasts)
+        [
+            &self.broadcasts,
+            &self.responses,
+            &self.private_responses,
+            &self.requests,
+        ]
+        .into_iter()
     }
 }
 
@@ -102,10 +133,23 @@ mod tests {
     }
 
     #[test]
+    fn requests_have_channels_of_their_own() {
+        let channel = |name: &str| Subscription::Channel(name.to_owned());
+        let all = Subscriptions::new("socket.io", "/chat", "hkw5El");
+        assert_eq!(all.requests, channel("socket.io-request#/chat#"));
+        assert_eq!(all.responses, channel("socket.io-response#/chat#"));
+        assert_eq!(
+            all.private_responses,
+            channel("socket.io-response#/chat#hkw5El#")
+        );
+        assert_eq!(all.iter().count(), 4);
+    }
+
+    #[test]
     fn globs_in_names_are_escaped() {
         let check = |nsp: &str, expected: &str| {
             assert_eq!(
-                Subscriptions::new("socket.io", nsp).broadcasts,
+                Subscriptions::new("socket.io", nsp, "uid").broadcasts,
                 Subscription::Pattern(expected.to_owned())
             );
         };

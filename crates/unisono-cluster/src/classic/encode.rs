@@ -9,7 +9,7 @@ use crate::limits::MAX_BUS_MESSAGE_BYTES;
 use crate::msgpack::Writer;
 
 /// Packet type of an event; 5 (with attachments) never goes on the bus, receivers derive it.
-const EVENT: i64 = 2;
+pub(super) const EVENT: i64 = 2;
 
 /// Room for an envelope and a small event, so that most messages are written without growing the buffer.
 const INITIAL_CAPACITY: usize = 256;
@@ -81,6 +81,26 @@ fn envelope(
     broadcast: &Broadcast,
     revision_key: Option<&str>,
 ) -> Result<(), EncodeError> {
+    check(broadcast)?;
+    writer.array(if broadcast.extension.is_some() { 4 } else { 3 });
+    writer.str(uid);
+    packet(writer, nsp, &broadcast.args, revision_key)?;
+    options(writer, broadcast);
+    if let Some(extension) = &broadcast.extension {
+        self::extension(writer, extension, revision_key.is_some());
+    }
+    check_size(writer.len())
+}
+
+pub(super) fn check_size(bytes: usize) -> Result<(), EncodeError> {
+    if bytes > MAX_BUS_MESSAGE_BYTES {
+        return Err(EncodeError::TooLarge { bytes });
+    }
+    Ok(())
+}
+
+/// Whether it may be published at all.
+pub(super) fn check(broadcast: &Broadcast) -> Result<(), EncodeError> {
     if !matches!(
         broadcast.args.first(),
         Some(Value::Str(_) | Value::Int(_) | Value::Float(_))
@@ -90,26 +110,32 @@ fn envelope(
     if broadcast.flags.local {
         return Err(EncodeError::Local);
     }
-    writer.array(if broadcast.extension.is_some() { 4 } else { 3 });
-    writer.str(uid);
+    Ok(())
+}
+
+/// `{"type": 2, "data": […], "nsp": N}`.
+pub(super) fn packet(
+    writer: &mut Writer,
+    nsp: &str,
+    args: &[Value],
+    revision_key: Option<&str>,
+) -> Result<(), EncodeError> {
     writer.map(3);
     writer.str("type");
     writer.int(EVENT);
     writer.str("data");
-    data(writer, &broadcast.args, revision_key)?;
+    data(writer, args, revision_key)?;
     writer.str("nsp");
     writer.str(nsp);
+    Ok(())
+}
+
+/// `{"rooms": […], "except": […], "flags": {…}}`.
+pub(super) fn options(writer: &mut Writer, broadcast: &Broadcast) {
     writer.map(3);
     names(writer, "rooms", &broadcast.rooms);
     names(writer, "except", &broadcast.except);
     flags(writer, &broadcast.flags);
-    if let Some(extension) = &broadcast.extension {
-        self::extension(writer, extension, revision_key.is_some());
-    }
-    match writer.len() {
-        bytes if bytes > MAX_BUS_MESSAGE_BYTES => Err(EncodeError::TooLarge { bytes }),
-        _ => Ok(()),
-    }
 }
 
 fn data(

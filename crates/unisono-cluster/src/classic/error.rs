@@ -1,8 +1,13 @@
 //! What can be wrong with a message, going out and coming in.
 
-use crate::limits::{MAX_ATTACHMENTS, MAX_BUS_MESSAGE_BYTES, MAX_DEPTH, MAX_VALUES};
+use unisono_proto::limits::MAX_JSON_VALUES;
+use unisono_proto::value::JsonError;
 
-/// Why a broadcast cannot be put on the bus. All are misuse by our caller; nothing was sent.
+use crate::limits::{
+    MAX_ATTACHMENTS, MAX_BUS_MESSAGE_BYTES, MAX_DEPTH, MAX_NAME_BYTES, MAX_VALUES,
+};
+
+/// Why a broadcast, a request or an answer cannot be put on the bus. All are misuse by our caller; nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// There is no event name, or it is neither a string nor a number.
@@ -25,6 +30,9 @@ pub enum EncodeError {
         /// Encoded size.
         bytes: usize,
     },
+    /// Requests and answers in JSON only: more than [`MAX_JSON_VALUES`] values, where each byte of a byte string is one.
+    #[error("more than {MAX_JSON_VALUES} values, or bytes, in JSON: other nodes would refuse it")]
+    TooManyValues,
     /// Templates only: the last argument is not a map, so there is no place for the revision.
     #[error("the last argument must be a map to carry the revision")]
     NoMap,
@@ -81,4 +89,27 @@ pub enum DecodeError {
     /// `rooms` or `except` is not a list of names. Ignoring them would reach everybody.
     #[error("rooms are not a list of names")]
     Rooms,
+}
+
+/// Why a request or an answer of another node is ignored. Its sender misbehaved, or speaks another dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// It begins like JSON and is none.
+    #[error("not JSON: {0}")]
+    Json(#[from] JsonError),
+    /// It is no MessagePack, or too large.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Not a map.
+    #[error("not a map")]
+    NotAMap,
+    /// The field of that name is missing, or not what it should be.
+    #[error("the field `{0}` is missing or not what it should be")]
+    Field(&'static str),
+    /// A name (of a request, a node or a socket) longer than [`MAX_NAME_BYTES`].
+    #[error("a name has more than {MAX_NAME_BYTES} bytes")]
+    Name,
+    /// A request of a type that is not known.
+    #[error("unknown type of request")]
+    Type,
 }

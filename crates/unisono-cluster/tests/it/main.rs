@@ -1,5 +1,6 @@
 //! The cluster's logic, seen from outside.
 
+mod asking;
 mod classic;
 mod envelopes;
 mod hostile;
@@ -7,6 +8,7 @@ mod memory;
 mod node;
 mod properties;
 mod random;
+mod requests;
 mod rooms;
 mod support;
 mod template;

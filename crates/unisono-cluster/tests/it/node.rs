@@ -57,7 +57,12 @@ fn messages_of_peers_are_for_whom_they_concern() {
         Received::Deliver(to_room.clone()),
     );
     check("socket.io#/chat#", &payload, true, Received::Foreign);
-    check("socket.io-request#/#", &payload, true, Received::Foreign);
+    check(
+        "socket.io-request#/chat#",
+        &payload,
+        true,
+        Received::Foreign,
+    );
     check(
         &channel,
         b"{}",
@@ -82,11 +87,16 @@ fn messages_of_peers_are_for_whom_they_concern() {
 }
 
 #[test]
-fn it_subscribes_with_one_pattern() {
-    let expected = Subscription::Pattern("socket.io#/a\\*#*".to_owned());
+fn it_subscribes_with_one_pattern_and_is_counted_last() {
+    let channel = |name: &str| Subscription::Channel(name.to_owned());
     assert_eq!(
         Node::new("n", "socket.io", "/a*").subscriptions(),
-        [expected]
+        [
+            Subscription::Pattern("socket.io#/a\\*#*".to_owned()),
+            channel("socket.io-response#/a*#"),
+            channel("socket.io-response#/a*#n#"),
+            channel("socket.io-request#/a*#"),
+        ]
     );
 }
 

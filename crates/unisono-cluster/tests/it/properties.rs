@@ -1,8 +1,10 @@
 //! What must hold for every input. Each function is one fuzz target; none may panic.
 
-use unisono_cluster::classic::{decode, encode, encode_template};
+use unisono_cluster::classic::{
+    decode, decode_answer, decode_request, encode, encode_answer, encode_request, encode_template,
+};
 use unisono_cluster::limits::{MAX_ATTACHMENTS, MAX_DEPTH};
-use unisono_cluster::{DecodeError, EncodeError, Node};
+use unisono_cluster::{DecodeError, EncodeError, Members, Node, RequestBody};
 use unisono_proto::Value;
 
 /// A message from the bus is refused, or what it says can be said again, and that is stable; a node takes it or ignores it. Input: a message.
@@ -69,6 +71,49 @@ pub(crate) fn bus_template(data: &[u8]) {
         .collect();
     assert_eq!(revisions, [&Value::Int(revision.into())]);
     assert_eq!(filled.broadcast.rooms, broadcast.rooms);
+}
+
+/// A request or an answer is refused, or what it says can be said again, and that is stable; a node that has asked takes it or ignores it,
+/// and its requests end with their time. Input: a message of the channels of requests and answers.
+pub(crate) fn bus_request(data: &[u8]) {
+    let mut node = Node::new("me0000", "socket.io", "/");
+    let fetch = RequestBody::Fetch {
+        members: Members::default(),
+    };
+    let emit = RequestBody::ServerSideEmit {
+        args: vec![Value::Str("e".to_owned())],
+    };
+    let broadcast = RequestBody::Broadcast(unisono_cluster::Broadcast {
+        args: vec![Value::Str("e".to_owned())],
+        ..Default::default()
+    });
+    for body in [fetch, RequestBody::AllRooms, emit, broadcast] {
+        let (id, ..) = node.ask(body, 1_000, 0).expect("nothing is pending");
+        assert_eq!(node.expect_nodes(&id, 2), None);
+    }
+    for channel in [
+        "socket.io-request#/#",
+        "socket.io-response#/#",
+        "socket.io-response#/#me0000#",
+    ] {
+        let _ = node.handle_message(channel, data, &|_| true, 0);
+    }
+    assert!(node.handle_request_timeout(1_000).len() <= 4);
+    assert_eq!(node.next_deadline(), None);
+    if let Ok(request) = decode_request(data)
+        && let Ok(bytes) = encode_request("/", &request)
+    {
+        let again = decode_request(&bytes).expect("what was encoded is decoded");
+        let bytes_again = encode_request("/", &again).expect("it was encoded before");
+        assert_eq!(bytes_again, bytes);
+    }
+    if let Ok(answer) = decode_answer(data)
+        && let Ok(bytes) = encode_answer(answer)
+    {
+        let again = decode_answer(&bytes).expect("what was encoded is decoded");
+        let bytes_again = encode_answer(again).expect("it was encoded before");
+        assert_eq!(bytes_again, bytes);
+    }
 }
 
 /// How deep the values are nested, and how many byte strings are in them.

@@ -70,6 +70,11 @@ fn bus_template() {
 }
 
 #[test]
+fn bus_request() {
+    check("bus_request", properties::bus_request);
+}
+
+#[test]
 fn the_seeds_are_messages() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/bus_message");
     let mut refused = Vec::new();

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use unisono_cluster::limits::MAX_BUS_MESSAGE_BYTES;
-use unisono_cluster::{Broker, Inbox, LinkState, PublishError, Subscription};
+use unisono_cluster::{Broker, CountError, Inbox, LinkState, PublishError, Subscription};
 
 use super::{Cluster, FENCE, Maker};
 use crate::recorder::Recorder;
@@ -338,6 +338,32 @@ pub async fn oversize_is_refused(maker: Maker<'_>) {
             .collect::<Vec<_>>(),
         [MAX_BUS_MESSAGE_BYTES]
     );
+    cluster.end();
+}
+
+/// Literal subscriptions are counted over the whole bus, each broker's once; those of before the call at once, patterns never.
+pub async fn literal_subscribers_are_counted(maker: Maker<'_>) {
+    let cluster = Cluster::new(maker, &[pattern("coun*")]).await;
+    let count = async |broker: usize| cluster.brokers[broker].count("count").await;
+    assert_eq!(count(0).await, Ok(0));
+    for (index, broker) in cluster.brokers.iter().enumerate() {
+        broker.subscribe(channel("count"));
+        broker.subscribe(channel("count"));
+        broker.subscribe(channel("count-not"));
+        assert_eq!(count(index).await, Ok(index + 1));
+    }
+    cluster.settle().await;
+    for index in 0..3 {
+        assert_eq!(count(index).await, Ok(3));
+    }
+    cluster.brokers[1].unsubscribe(&channel("count"));
+    assert_eq!(count(1).await, Ok(2));
+    cluster.brokers[0].close();
+    assert_eq!(count(0).await, Err(CountError));
+    let gone = async { while count(2).await != Ok(1) {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone)
+        .await
+        .expect("a closed broker is not counted");
     cluster.end();
 }
 

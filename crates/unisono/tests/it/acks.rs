@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use unisono::{Ack, AckError, Data, EmitError, Io, MemoryBus, Namespace, Socket, Value};
+use unisono::{Ack, AckError, Data, EmitError, Io, MemoryBus, Namespace, Nodes, Socket, Value};
 use unisono_test::{Conversation, await_until};
 
 use crate::raw::{Frame, PATIENCE, RawSocket};
@@ -134,34 +134,43 @@ async fn what_is_no_longer_waited_for_is_forgotten_and_nobody_answers_at_once() 
     assert_eq!(server.io.stats().acks_pending, 0);
 }
 
-#[tokio::test]
-async fn what_other_nodes_would_have_to_answer_is_an_error_unless_local() {
-    let bus = MemoryBus::new();
+/// A server on a bus.
+async fn node(bus: &MemoryBus) -> TestServer {
     let io = Io::builder()
         .namespace(namespace())
         .broker(Arc::new(bus.broker()), "socket.io")
         .build();
-    let server = TestServer::serve(io).await;
+    TestServer::serve(io).await
+}
+
+#[tokio::test]
+async fn local_means_this_node_alone() {
+    let bus = MemoryBus::new();
+    let (server, other) = (node(&bus).await, node(&bus).await);
     let (mut client, id) = member(&server, "a").await;
+    let (_elsewhere, _) = member(&other, "a").await;
     let space = server.io.of("/").unwrap();
     let all = || space.to("a");
-    let unable = Err(EmitError::OtherNodes);
-    let asked = all().emit_with_ack("x", &(), PATIENCE).await;
-    assert_eq!(asked, Err(EmitError::OtherNodes));
-    assert!(space.fetch_sockets().await.is_err());
-    assert_eq!(all().sockets_join(["b"]), unable);
-    assert_eq!(all().sockets_leave(["a"]), unable);
-    assert_eq!(all().disconnect_sockets(true), unable);
     assert_eq!(space.local_room_names(), ["a"]);
     assert_eq!(all().local().sockets_join(["b"]), Ok(()));
-    let fetched = space.to("b").local().fetch_sockets().await.unwrap();
-    assert_eq!(fetched[0].id(), id);
+    let fetched = all().local().fetch_sockets().await.unwrap();
+    assert_eq!(fetched.nodes, Nodes::default());
+    let ids: Vec<_> = fetched.answers.iter().map(|socket| socket.id()).collect();
+    assert_eq!(ids, [&*id]);
     let answer = tokio::spawn(all().local().emit_with_ack("x", &(), PATIENCE));
     let (ack, _) = split_owned(&client.text().await);
     client.send(&format!("43{ack}[]")).await;
-    assert_eq!(answer.await.unwrap().unwrap().missing, [""; 0]);
+    let answer = answer.await.unwrap().unwrap();
+    assert!(answer.is_complete() && answer.remote.is_empty());
     let ordered = all().local().ordered().emit_with_ack("x", &(), PATIENCE);
     assert_eq!(ordered.await, Err(EmitError::OrderedAck));
+    assert_eq!(all().local().sockets_leave(["a"]), Ok(()));
+    let there = other.io.of("/").unwrap();
+    assert_eq!(there.local_room_names(), ["a"]);
+    assert_eq!(space.broadcast().local().disconnect_sockets(true), Ok(()));
+    assert_eq!(client.text().await, "41");
+    await_until("it to be gone", PATIENCE, || space.local_len() == 0).await;
+    assert_eq!(there.local_len(), 1);
 }
 
 #[tokio::test]
@@ -172,7 +181,7 @@ async fn many_sockets_are_fetched_moved_and_ended_at_once() {
     let (mut two, two_id) = member(&server, "a").await;
     let (mut other, other_id) = member(&server, "b").await;
     let space = server.io.of("/").unwrap();
-    let mut fetched = space.to("a").fetch_sockets().await.unwrap();
+    let mut fetched = space.to("a").fetch_sockets().await.unwrap().answers;
     fetched.sort_by_key(|s| s.id() == two_id);
     let shown: Vec<_> = fetched
         .iter()
@@ -184,8 +193,8 @@ async fn many_sockets_are_fetched_moved_and_ended_at_once() {
         [(&*one_id, rooms(&one_id)), (&*two_id, rooms(&two_id))]
     );
     assert_eq!(fetched[0].data().get("room"), Some(&Value::from("a")));
-    assert!(fetched[0].handshake().query().contains("EIO=4"));
-    assert_eq!(space.fetch_sockets().await.unwrap().len(), 3);
+    assert!(fetched[0].handshake().url.contains("EIO=4"));
+    assert_eq!(space.fetch_sockets().await.unwrap().answers.len(), 3);
     assert_eq!(space.local_sockets().len(), 3);
     space.to("a").except(&two_id).sockets_join(["c"]).unwrap();
     space.to("c").emit("to c", &()).unwrap();

@@ -10,7 +10,7 @@ use unisono::{
     Args, Auth, Broker, ConnectError, Io, LinkState, LinkStats, MemoryBroker, MemoryBus, Namespace,
     Socket, Space, Value,
 };
-use unisono_cluster::{Inbox, PublishError, Subscription};
+use unisono_cluster::{CountFuture, Inbox, PublishError, Subscription};
 use unisono_redis::{RedisBroker, RedisConfig};
 use unisono_test::{Conversation, RedisServer, await_until};
 
@@ -23,7 +23,7 @@ fn orgs() -> Namespace {
     Namespace::matching(|name, _, _| name.starts_with("/org-")).on("shout", shout)
 }
 
-async fn open(server: &TestServer) -> RawSocket {
+pub(crate) async fn open(server: &TestServer) -> RawSocket {
     let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
     assert!(socket.text().await.starts_with("0{"));
     socket
@@ -65,12 +65,16 @@ impl Listing {
         })
     }
 
-    fn patterns(&self) -> Vec<String> {
+    /// How many subscriptions there are, and the patterns among them.
+    fn subscriptions(&self) -> (usize, Vec<String>) {
         let subscriptions = self.subscriptions.lock().unwrap();
-        let names = subscriptions.iter().map(|subscription| match subscription {
-            Subscription::Pattern(name) | Subscription::Channel(name) => name.clone(),
-        });
-        names.collect()
+        let patterns = subscriptions
+            .iter()
+            .filter_map(|subscription| match subscription {
+                Subscription::Pattern(name) => Some(name.clone()),
+                Subscription::Channel(_) => None,
+            });
+        (subscriptions.len(), patterns.collect())
     }
 }
 
@@ -93,6 +97,10 @@ impl Broker for Listing {
 
     fn publish(&self, channel: &str, payload: Bytes) -> Result<(), PublishError> {
         self.broker.publish(channel, payload)
+    }
+
+    fn count(&self, channel: &str) -> CountFuture {
+        self.broker.count(channel)
     }
 
     fn state(&self) -> LinkState {
@@ -226,13 +234,15 @@ async fn nothing_exists_before_somebody_has_passed_the_middleware() {
     waiting.recv().await.unwrap();
     assert!(server.io.of("/org-1").is_none());
     assert_eq!(server.io.stats().dynamic_namespaces, 0);
-    assert_eq!(broker.patterns(), [""; 0]);
+    assert_eq!(broker.subscriptions(), (0, vec![]));
     socket.send("40/org-1,{\"token\":1}").await;
     assert!(socket.text().await.starts_with("40/org-1,{\"sid\""));
-    assert_eq!(broker.patterns(), ["key#/org-1#*"]);
+    // Beside it those of requests, of answers, and of answers to this node.
+    let broadcasts = "key#/org-1#*".to_owned();
+    assert_eq!(broker.subscriptions(), (4, vec![broadcasts]));
     drop((socket, abandoned));
     await_until("the subscriptions to end", PATIENCE, || {
-        broker.patterns().is_empty()
+        broker.subscriptions().0 == 0
     })
     .await;
 }
@@ -330,7 +340,7 @@ async fn coming_and_going_at_the_same_time_loses_nobody() {
         visitor.await.unwrap();
     }
     await_dynamic(&server, 0).await;
-    assert_eq!(broker.patterns(), [""; 0]);
+    assert_eq!(broker.subscriptions(), (0, vec![]));
 }
 
 #[tokio::test]

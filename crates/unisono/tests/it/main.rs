@@ -29,6 +29,7 @@ mod parked;
 mod polling;
 mod raw;
 mod relay;
+mod requests;
 mod rooms;
 mod server;
 mod slow;

@@ -115,7 +115,7 @@ impl Cluster {
 }
 
 /// JSON with `{"$bin": base64}` as arguments of ours.
-fn from_json(args: &Value) -> Vec<unisono::Value> {
+pub(crate) fn from_json(args: &Value) -> Vec<unisono::Value> {
     args.as_array().unwrap().iter().map(convert).collect()
 }
 

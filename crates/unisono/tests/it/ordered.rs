@@ -7,7 +7,7 @@ use serde_json::json;
 use unisono::{
     Broker, Decision, Io, LinkState, LinkStats, MemoryBroker, MemoryBus, Namespace, Note,
 };
-use unisono_cluster::{Inbox, PublishError, Subscription};
+use unisono_cluster::{CountFuture, Inbox, PublishError, Subscription};
 
 use crate::raw::RawSocket;
 use crate::server::TestServer;
@@ -134,6 +134,10 @@ impl Broker for Mute {
 
     fn publish(&self, _: &str, _: Bytes) -> Result<(), PublishError> {
         Ok(())
+    }
+
+    fn count(&self, channel: &str) -> CountFuture {
+        self.0.count(channel)
     }
 
     fn state(&self) -> LinkState {

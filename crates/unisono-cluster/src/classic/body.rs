@@ -1,0 +1,232 @@
+//! The maps that requests and answers are, in either of their two spellings.
+
+use bytes::Bytes;
+use unisono_proto::Value;
+use unisono_proto::limits::{MAX_JSON_DEPTH, MAX_JSON_VALUES};
+use unisono_proto::value::{from_json, write_json};
+
+use super::encode::check_size;
+use super::{DecodeError, EncodeError, RequestError};
+use crate::limits::{MAX_BUS_MESSAGE_BYTES, MAX_NAME_BYTES};
+use crate::msgpack::{Reader, Writer};
+
+/// The fields of a request or an answer, each to be taken out once.
+pub(super) struct Fields(Vec<(String, Value)>);
+
+impl Fields {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, RequestError> {
+        if bytes.len() > MAX_BUS_MESSAGE_BYTES {
+            return Err(DecodeError::TooLarge.into());
+        }
+        let value = match bytes.first() {
+            Some(b'{') => {
+                let mut value = from_json(&String::from_utf8_lossy(bytes), &[])?;
+                restore_byte_strings(&mut value);
+                value
+            }
+            _ => {
+                let mut reader = Reader::new(bytes);
+                let value = reader.value(1)?;
+                if !reader.is_at_end() {
+                    return Err(DecodeError::TrailingBytes.into());
+                }
+                value
+            }
+        };
+        Self::of(value).ok_or(RequestError::NotAMap)
+    }
+
+    /// Those of a map within.
+    pub(super) fn of(value: Value) -> Option<Self> {
+        match value {
+            Value::Map(pairs) => Some(Self(pairs)),
+            _ => None,
+        }
+    }
+
+    /// Of a key that is there twice the last counts, as in JavaScript.
+    pub(super) fn take(&mut self, key: &str) -> Option<Value> {
+        let index = self.0.iter().rposition(|(name, _)| name == key)?;
+        Some(std::mem::replace(&mut self.0[index].1, Value::Null))
+    }
+
+    /// A whole number.
+    pub(super) fn number(&mut self, key: &str) -> Option<i64> {
+        match self.take(key)? {
+            Value::Int(number) => Some(number),
+            Value::Float(number) if number.fract() == 0.0 && number.abs() < i64::MAX as f64 => {
+                Some(number as i64)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is there and true. Anything but a boolean is not.
+    pub(super) fn truth(&mut self, key: &str) -> Option<bool> {
+        self.take(key)?.as_bool()
+    }
+
+    /// A short text, if there is one.
+    pub(super) fn name(&mut self, key: &str) -> Result<Option<String>, RequestError> {
+        match self.take(key) {
+            Some(Value::Str(name)) if name.len() > MAX_NAME_BYTES => Err(RequestError::Name),
+            Some(Value::Str(name)) => Ok(Some(name)),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn array(&mut self, key: &str) -> Option<Vec<Value>> {
+        match self.take(key)? {
+            Value::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub(super) fn room_names(&mut self, key: &'static str) -> Result<Vec<String>, RequestError> {
+        room_names(self.take(key).unwrap_or(Value::Null), key)
+    }
+}
+
+/// Names of rooms; JavaScript may have numbers among them, which match by their decimal text here.
+pub(super) fn room_names(value: Value, field: &'static str) -> Result<Vec<String>, RequestError> {
+    let Value::Array(items) = value else {
+        return Err(RequestError::Field(field));
+    };
+    let names = items.into_iter().map(|item| match item {
+        Value::Str(name) => Ok(name),
+        Value::Int(number) => Ok(number.to_string()),
+        Value::Float(number) => Ok(number.to_string()),
+        _ => Err(RequestError::Field(field)),
+    });
+    names.collect()
+}
+
+/// `JSON.stringify` spells a buffer as `{"type":"Buffer","data":[…]}`. Here it is a byte string again.
+fn restore_byte_strings(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(restore_byte_strings),
+        Value::Map(pairs) => match byte_string(pairs) {
+            Some(bytes) => *value = Value::Bin(bytes),
+            None => pairs
+                .iter_mut()
+                .for_each(|(_, value)| restore_byte_strings(value)),
+        },
+        _ => {}
+    }
+}
+
+fn byte_string(pairs: &[(String, Value)]) -> Option<Bytes> {
+    let [(first, Value::Str(kind)), (second, Value::Array(items))] = pairs else {
+        return None;
+    };
+    if first != "type" || kind != "Buffer" || second != "data" {
+        return None;
+    }
+    let bytes = items
+        .iter()
+        .map(|item| item.as_i64().and_then(|byte| u8::try_from(byte).ok()));
+    bytes.collect::<Option<Vec<u8>>>().map(Bytes::from)
+}
+
+/// Fields as JSON, as `JSON.stringify` writes them.
+pub(super) fn json(fields: &[(&str, Value)]) -> Result<Bytes, EncodeError> {
+    let mut writer = JsonWriter::default();
+    writer.out.push('{');
+    for (index, (key, value)) in fields.iter().enumerate() {
+        if index > 0 {
+            writer.out.push(',');
+        }
+        writer.key(key)?;
+        writer.value(value, MAX_JSON_DEPTH - 1)?;
+    }
+    writer.out.push('}');
+    check_size(writer.out.len())?;
+    Ok(Bytes::from(writer.out))
+}
+
+/// Fields as MessagePack.
+pub(super) fn msgpack(fields: &[(&str, Value)]) -> Result<Bytes, EncodeError> {
+    const FIELD_DEPTH: usize = 2;
+    let mut writer = Writer::with_capacity(64);
+    writer.map(fields.len());
+    for (key, value) in fields {
+        writer.str(key);
+        writer.value(value, FIELD_DEPTH)?;
+    }
+    check_size(writer.len())?;
+    Ok(writer.finish())
+}
+
+#[derive(Default)]
+struct JsonWriter {
+    out: String,
+    values: usize,
+}
+
+impl JsonWriter {
+    /// Writes one value that may open `depth` more levels.
+    fn value(&mut self, value: &Value, depth: usize) -> Result<(), EncodeError> {
+        self.count(1)?;
+        let inner = || depth.checked_sub(1).ok_or(EncodeError::TooDeep);
+        match value {
+            Value::Bin(bytes) => self.byte_string(bytes),
+            Value::Array(items) => {
+                let inner = inner()?;
+                self.out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        self.out.push(',');
+                    }
+                    self.value(item, inner)?;
+                }
+                self.out.push(']');
+                Ok(())
+            }
+            Value::Map(pairs) => {
+                let inner = inner()?;
+                self.out.push('{');
+                for (index, (key, value)) in pairs.iter().enumerate() {
+                    if index > 0 {
+                        self.out.push(',');
+                    }
+                    self.key(key)?;
+                    self.value(value, inner)?;
+                }
+                self.out.push('}');
+                Ok(())
+            }
+            scalar => self.scalar(scalar),
+        }
+    }
+
+    fn key(&mut self, key: &str) -> Result<(), EncodeError> {
+        self.scalar(&Value::Str(key.to_owned()))?;
+        self.out.push(':');
+        Ok(())
+    }
+
+    fn scalar(&mut self, value: &Value) -> Result<(), EncodeError> {
+        write_json(value, &mut self.out, &mut Vec::new()).map_err(|_| EncodeError::TooDeep)
+    }
+
+    fn byte_string(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.count(bytes.len() + 2)?;
+        self.out.push_str(r#"{"type":"Buffer","data":["#);
+        for (index, byte) in bytes.iter().enumerate() {
+            if index > 0 {
+                self.out.push(',');
+            }
+            self.out.push_str(&byte.to_string());
+        }
+        self.out.push_str("]}");
+        Ok(())
+    }
+
+    fn count(&mut self, values: usize) -> Result<(), EncodeError> {
+        self.values = self.values.saturating_add(values);
+        if self.values >= MAX_JSON_VALUES {
+            return Err(EncodeError::TooManyValues);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! The part of the conversation in which nodes ask and answer.
+
+use bytes::Bytes;
+
+use super::questions::{Answered, AskError, Kind, Taken};
+use super::{Node, Received};
+use crate::classic::{
+    self, AnswerBody, EncodeError, Request, RequestBody, RequestError, private_response_channel,
+    request_channel, response_channel,
+};
+use crate::limits::MAX_NAME_BYTES;
+
+impl Node {
+    /// The channel on which nodes ask each other. How many are subscribed to it, this one among them, is how many nodes there are.
+    pub fn request_channel(&self) -> String {
+        request_channel(&self.prefix, &self.nsp)
+    }
+
+    /// Asks all other nodes: id of the request, channel and payload, to be published. It is over at the last answer
+    /// ([`Received::Answered`]), which cannot be known before [`Node::expect_nodes`]; at the latest after `timeout_ms`.
+    ///
+    /// # Errors
+    /// See [`AskError`]. Nothing is awaited then.
+    pub fn ask(
+        &mut self,
+        body: RequestBody,
+        timeout_ms: u64,
+        now_ms: u64,
+    ) -> Result<(String, String, Bytes), AskError> {
+        if self.questions.is_full() {
+            return Err(AskError::TooMany);
+        }
+        let kind = Kind::of(&body).ok_or(AskError::NoQuestion)?;
+        let id = self.questions.next_id();
+        let request = Request {
+            uid: self.asks_as.clone(),
+            id: Some(id.clone()),
+            body,
+        };
+        let payload = classic::encode_request(&self.nsp, &request)?;
+        self.questions
+            .expect(kind, now_ms.saturating_add(timeout_ms));
+        Ok((id, self.request_channel(), payload))
+    }
+
+    /// So many other nodes are to answer. The outcome if they all have.
+    pub fn expect_nodes(&mut self, id: &str, nodes: usize) -> Option<Box<Answered>> {
+        self.questions.set_expected(id, nodes)
+    }
+
+    /// Ends a request before its time: what there is by now, or nothing if it is over.
+    pub fn give_up(&mut self, id: &str) -> Option<Box<Answered>> {
+        let answered = self.questions.give_up(id)?;
+        self.stats.requests_expired += 1;
+        Some(answered)
+    }
+
+    /// Ends the requests whose time is over.
+    pub fn handle_request_timeout(&mut self, now_ms: u64) -> Vec<Answered> {
+        let expired = self.questions.expire(now_ms);
+        self.stats.requests_expired += expired.len() as u64;
+        expired
+    }
+
+    /// Tells all other nodes something that nobody answers: channel and payload.
+    ///
+    /// # Errors
+    /// See [`EncodeError`].
+    pub fn tell(&self, body: RequestBody) -> Result<(String, Bytes), EncodeError> {
+        let request = Request {
+            uid: self.asks_as.clone(),
+            id: None,
+            body,
+        };
+        let payload = classic::encode_request(&self.nsp, &request)?;
+        Ok((self.request_channel(), payload))
+    }
+
+    /// Where to publish an answer to a request of `uid`. `privately` is Node's `publishOnSpecificResponseChannel`: only the node that asked
+    /// hears it. Answers to server-side events are for all to hear in any case. The payload is [`classic::encode_answer`]'s, which needs no
+    /// node: describing many sockets takes time.
+    pub fn answer_channel(&self, uid: &str, body: &AnswerBody, privately: bool) -> String {
+        let is_private = privately
+            && !matches!(body, AnswerBody::ServerSide(_))
+            && (1..=MAX_NAME_BYTES).contains(&uid.len());
+        if is_private {
+            private_response_channel(&self.prefix, &self.nsp, uid)
+        } else {
+            response_channel(&self.prefix, &self.nsp)
+        }
+    }
+
+    /// A message on none of the channels of broadcasts.
+    pub(super) fn classify_request(&mut self, channel: &str, payload: &[u8]) -> Received {
+        // Cheaper than to compare with names that have to be made first: most foreign messages are of other namespaces.
+        let rest = channel.strip_prefix(self.prefix.as_str());
+        let rest = rest.and_then(|rest| rest.strip_prefix('-'));
+        let Some((verb, rest)) = rest.and_then(|rest| rest.split_once('#')) else {
+            return Received::Foreign;
+        };
+        let rest = rest
+            .strip_prefix(self.nsp.as_str())
+            .and_then(|rest| rest.strip_prefix('#'));
+        let to_me = |rest: &str| rest.strip_suffix('#') == Some(&self.asks_as);
+        match (verb, rest) {
+            ("request", Some("")) => self.handle_request(payload),
+            ("response", Some(rest)) if rest.is_empty() || to_me(rest) => {
+                self.handle_answer(payload)
+            }
+            _ => Received::Foreign,
+        }
+    }
+
+    fn handle_request(&mut self, payload: &[u8]) -> Received {
+        match classic::decode_request(payload) {
+            Ok(request) if request.uid == self.asks_as => Received::Own,
+            Ok(request) => Received::Request(Box::new(request)),
+            Err(error) => Received::Refused(error),
+        }
+    }
+
+    fn handle_answer(&mut self, payload: &[u8]) -> Received {
+        if !self.questions.may_be_mine(payload) {
+            return Received::Answer;
+        }
+        let answer = match classic::decode_answer(payload) {
+            Ok(answer) => answer,
+            Err(RequestError::Type) => {
+                self.stats.answers_refused += 1;
+                return Received::Answer;
+            }
+            Err(error) => return Received::Refused(error),
+        };
+        if !self.questions.is_mine(&answer.id) {
+            return Received::Answer;
+        }
+        match self.questions.handle(answer, payload) {
+            Taken::Noted => self.stats.answers += 1,
+            Taken::Last(answered) => {
+                self.stats.answers += 1;
+                return Received::Answered(answered);
+            }
+            Taken::Late => self.stats.answers_late += 1,
+            Taken::Refused => self.stats.answers_refused += 1,
+        }
+        Received::Answer
+    }
+}

@@ -1,0 +1,178 @@
+//! Asking all other nodes, and what comes of it.
+
+use std::sync::Arc;
+
+use unisono_cluster::{Answered, RequestBody};
+use unisono_proto::Value;
+
+use crate::error::EmitError;
+use crate::port::Pending;
+use crate::space::{Space, SpaceInner};
+
+/// How many other nodes were asked, and how many of them did not answer in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nodes {
+    /// Other nodes that were to answer. 0 without a broker, where there are none, or where the application has said `local`.
+    pub expected: usize,
+    /// Those of them that did not: they have died, hang, or their answer was lost. Node.js pods do not say who they are, so which ones is
+    /// not known.
+    pub missing: usize,
+    /// The link to the other nodes was away, so that nobody knows how many there are: what is there is of this node alone.
+    pub unreachable: bool,
+}
+
+impl Nodes {
+    /// The link is away.
+    const UNREACHABLE: Self = Self {
+        expected: 0,
+        missing: 0,
+        unreachable: true,
+    };
+
+    /// Whether nothing is missing.
+    pub fn have_all_answered(&self) -> bool {
+        self.missing == 0 && !self.unreachable
+    }
+
+    pub(crate) fn of(answered: &Answered) -> Self {
+        Self {
+            expected: answered.nodes_expected.unwrap_or(0),
+            missing: answered.nodes_missing(),
+            unreachable: false,
+        }
+    }
+}
+
+/// What the nodes have answered: everything, or as much as came in time.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use = "some nodes may not have answered"]
+pub struct Answers<T> {
+    /// The answers, those of this node first.
+    pub answers: Vec<T>,
+    /// Who was asked.
+    pub nodes: Nodes,
+}
+
+impl<T> Answers<T> {
+    /// Those of this node alone.
+    pub(crate) fn local(answers: Vec<T>) -> Self {
+        Self {
+            answers,
+            nodes: Nodes::default(),
+        }
+    }
+}
+
+impl<T> IntoIterator for Answers<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.answers.into_iter()
+    }
+}
+
+impl SpaceInner {
+    /// Asks all other nodes, and waits.
+    pub(crate) async fn ask_others(
+        self: &Arc<Self>,
+        body: RequestBody,
+    ) -> Result<Answers<Value>, EmitError> {
+        let Some(port) = &self.port else {
+            return Ok(Answers::local(Vec::new()));
+        };
+        let Ok(others) = port.others().await else {
+            return Ok(Answers {
+                answers: Vec::new(),
+                nodes: Nodes::UNREACHABLE,
+            });
+        };
+        if others == 0 {
+            return Ok(Answers::local(Vec::new()));
+        }
+        let pending = Pending::ask(self, body, port.bus.requests.timeout)?;
+        let answered = match pending {
+            Some(pending) => pending.answers_of(others).await,
+            None => None,
+        };
+        Ok(answered.map_or_else(
+            || Answers::local(Vec::new()),
+            |answered| Answers {
+                nodes: Nodes::of(&answered),
+                answers: answered.answers,
+            },
+        ))
+    }
+
+    /// Waits for what the clients of other nodes answer to a broadcast that is out.
+    pub(crate) async fn others_acks(&self, pending: Option<Pending>) -> (Vec<Value>, usize, Nodes) {
+        let (Some(port), Some(pending)) = (&self.port, pending) else {
+            return (Vec::new(), 0, Nodes::default());
+        };
+        let Ok(others) = port.others().await else {
+            return (Vec::new(), 0, Nodes::UNREACHABLE);
+        };
+        let Some(answered) = pending.answers_of(others).await else {
+            return (Vec::new(), 0, Nodes::default());
+        };
+        let nodes = Nodes::of(&answered);
+        let asked = usize::try_from(answered.clients_asked).unwrap_or(usize::MAX);
+        let missing = asked.saturating_sub(answered.answers.len());
+        (answered.answers, missing, nodes)
+    }
+
+    /// Tells all other nodes something that nobody answers.
+    pub(crate) fn tell_others(&self, body: RequestBody) -> Result<(), EmitError> {
+        let Some(port) = &self.port else {
+            return Ok(());
+        };
+        let told = port.tell(body, |refused| self.refused(refused));
+        told.map_err(|error| EmitError::Cluster(error.to_string()))
+    }
+
+    /// The names of all rooms that somebody here is in, those of the sockets' own ids among them.
+    pub(crate) fn occupied_rooms(&self) -> Vec<String> {
+        let rooms = self.rooms();
+        let named = rooms.room_names();
+        let occupied = named.filter(|room| rooms.local_sids(room).next().is_some());
+        let mut names: Vec<String> = occupied.map(str::to_owned).collect();
+        rooms.select::<&str, &str>(&[], &[], |resident| {
+            names.push(resident.socket.id.as_str().to_owned());
+        });
+        names
+    }
+}
+
+impl Space {
+    /// The names of all rooms that somebody is in, on all nodes, each once; as for Node, those of the sockets' own ids are among them.
+    ///
+    /// # Errors
+    /// [`EmitError::TooManyRequests`]. Nodes that do not answer are no error, see [`Answers::nodes`].
+    pub async fn all_rooms(&self) -> Result<Answers<String>, EmitError> {
+        let others = self.0.ask_others(RequestBody::AllRooms).await?;
+        let mut seen = std::collections::HashSet::new();
+        let local = self.0.occupied_rooms().into_iter();
+        let remote = others.answers.into_iter().filter_map(|room| match room {
+            Value::Str(room) => Some(room),
+            _ => None,
+        });
+        let mut answers: Vec<String> = local.chain(remote).collect();
+        answers.retain(|room| seen.insert(room.clone()));
+        Ok(Answers {
+            answers,
+            nodes: others.nodes,
+        })
+    }
+
+    /// How many nodes serve this namespace, this one among them: as many as are subscribed to its channel of requests. Emitters are not
+    /// counted.
+    ///
+    /// # Errors
+    /// [`EmitError::Unreachable`].
+    pub async fn server_count(&self) -> Result<usize, EmitError> {
+        match &self.0.port {
+            Some(port) => port.count().await.map_err(|_| EmitError::Unreachable),
+            None => Ok(1),
+        }
+    }
+}

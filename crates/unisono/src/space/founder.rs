@@ -1,0 +1,52 @@
+//! How namespaces begin.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, RwLock};
+use std::time::Instant;
+
+use unisono_cluster::Node;
+
+use super::SpaceInner;
+use crate::bus::Bus;
+use crate::dynamic::Lease;
+use crate::namespace::Handlers;
+use crate::port::Port;
+use crate::stats::Counters;
+use crate::turnstile::Turnstile;
+
+/// What namespaces are made with.
+#[derive(Clone)]
+pub(crate) struct Founder {
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) bus: Option<Arc<Bus>>,
+    pub(crate) epoch: Instant,
+    pub(crate) max_rooms: usize,
+}
+
+impl Founder {
+    pub(crate) fn found(
+        &self,
+        name: Arc<str>,
+        handlers: Arc<Handlers>,
+        lease: Option<Lease>,
+    ) -> SpaceInner {
+        let port = self.bus.as_ref().map(|bus| {
+            let node = Node::new(crate::ids::new_uid(), bus.key.as_str(), &*name);
+            let node = node.asking_as(bus.asks_as.as_str());
+            Port::new(bus.clone(), node, self.epoch)
+        });
+        SpaceInner {
+            name,
+            handlers,
+            rooms: RwLock::default(),
+            counters: self.counters.clone(),
+            port,
+            line: Turnstile::default(),
+            max_rooms: self.max_rooms,
+            next_ack_id: AtomicU64::new(0),
+            serving: AtomicUsize::new(0),
+            starting: Turnstile::default(),
+            lease,
+        }
+    }
+}

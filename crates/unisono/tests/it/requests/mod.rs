@@ -1,0 +1,9 @@
+//! Requests between nodes: two Node.js pods and two of ours on one Redis, beside four Node.js pods with the same sockets.
+
+mod cluster;
+mod compared;
+mod emitter;
+mod forged;
+mod memory;
+mod partial;
+mod pods;
