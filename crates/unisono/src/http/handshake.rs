@@ -167,7 +167,8 @@ fn tell_sid(answer: &mut Answer, sid: Sid) {
 
 /// One allocation of the exact size instead of a map; values that are not text are left out.
 fn compact(headers: &HeaderMap) -> Box<str> {
-    let mut lines = String::new();
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 3;
+    let mut lines = String::with_capacity(headers.iter().map(size).sum());
     for (name, value) in headers {
         if let Ok(value) = value.to_str() {
             lines.push_str(name.as_str());
