@@ -29,7 +29,7 @@ front of this server.
 
 const FLOODS: &str = "\
 The server of these is a process of its own with one thread. *Memory* is the most that its resident memory may have grown at any moment of the
-flood. The median round trip of a bystander must stay within SLOWDOWN times that of the idle server in the same run, both without optimisation;
+flood. The median round trip of a bystander must stay within SLOWDOWN times that of the idle server in the same run, or 250 ms, both without optimisation;
 a flood that is worked off in one go makes it thousands.
 ";
 

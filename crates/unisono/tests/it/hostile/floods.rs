@@ -48,6 +48,9 @@ const fn flood(
 /// too: 70 times were measured. A server that works off a flood in one go makes it thousands.
 pub(super) const SLOWDOWN: u32 = 250;
 
+/// What a processor that has other things to do may make of a round trip; a flood that is worked off in one go takes a second and more.
+const SOON: Duration = Duration::from_millis(250);
+
 /// How long the idle server is watched.
 const IDLE: Duration = Duration::from_millis(300);
 
@@ -174,7 +177,7 @@ async fn check_flood(flood: &Flood) {
     );
     assert!(grown <= flood.mib, "{name}: {grown} MiB more");
     assert!(
-        median < idle * SLOWDOWN,
+        median < SOON.max(idle * SLOWDOWN),
         "{name}: {median:?} against {idle:?}"
     );
 }
