@@ -44,6 +44,7 @@ mod decode;
 mod encode;
 mod error;
 mod request;
+mod sockets;
 
 pub use answer::{Answer, AnswerBody, decode_answer, encode_answer};
 pub use channel::{
@@ -55,6 +56,7 @@ pub(crate) use decode::{peek_seq, peek_uid};
 pub use encode::{Template, encode, encode_template};
 pub use error::{DecodeError, EncodeError, RequestError};
 pub use request::{Change, Request, RequestBody, decode_request, encode_request};
+pub use sockets::SocketsAnswer;
 
 /// The channel prefix that the Node.js adapter and emitter use when not told otherwise.
 pub const DEFAULT_PREFIX: &str = "socket.io";

@@ -44,5 +44,7 @@ pub use classic::{
     Template,
 };
 pub use memory::{MemoryBroker, MemoryBus};
-pub use node::{Answered, AskError, Awaited, Expired, Node, NodeStats, Received, TooManyEchoes};
+pub use node::{
+    Answered, AskError, Awaited, Expired, Ledger, Node, NodeStats, Received, TooManyEchoes,
+};
 pub use rooms::{Rooms, Slot};

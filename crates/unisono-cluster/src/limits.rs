@@ -34,9 +34,21 @@ pub const MAX_NAME_BYTES: usize = 600;
 /// at a time is a program that asks in a loop without waiting.
 pub const MAX_PENDING_REQUESTS: usize = 1_024;
 
-/// Most bytes of answers that one request keeps, as they came from the bus: four of the largest messages, or the sockets of fifty nodes
-/// with a thousand each. What comes beyond is ignored and counted; the nodes it came from are missing.
+/// Most bytes of answers that one request keeps, as they came from the bus or as values in memory, whichever is more: four of the largest
+/// messages, or the sockets of fifty nodes with a thousand each. What comes beyond is ignored and counted; the nodes it came from are
+/// missing.
 pub const MAX_ANSWER_BYTES: usize = 4 * MAX_BUS_MESSAGE_BYTES;
+
+/// The same for all requests of a server together, those of all its namespaces: as much as two of the largest, so that a thousand at a time
+/// do not keep a thousand times as much.
+pub const MAX_KEPT_BYTES: usize = 2 * MAX_ANSWER_BYTES;
+
+/// What a value takes in memory beside its text; the key of a map counts as one more.
+pub const VALUE_BYTES: usize = size_of::<unisono_proto::Value>();
+
+/// Most rooms that sockets may be told to join or leave in one request: sixteen times as many as a socket may be in by default. Each is
+/// looked at for all the sockets that are meant.
+pub const MAX_CHANGED_ROOMS: usize = 16 * 1024;
 
 /// What an answer counts against [`MAX_ANSWER_BYTES`] beside its bytes, so that tiny ones are bounded in number too (a million).
 pub const ANSWER_OVERHEAD_BYTES: usize = 64;

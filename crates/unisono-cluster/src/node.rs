@@ -21,6 +21,7 @@
 //! ```
 
 mod echoes;
+mod ledger;
 mod peers;
 mod questions;
 mod requests;
@@ -35,6 +36,7 @@ use crate::classic::{
 
 use echoes::Echoes;
 pub use echoes::{Awaited, Expired, TooManyEchoes};
+pub use ledger::Ledger;
 use peers::Peers;
 use questions::Questions;
 pub use questions::{Answered, AskError};
@@ -141,6 +143,13 @@ impl Node {
     #[must_use]
     pub fn asking_as(mut self, name: impl Into<String>) -> Self {
         self.asks_as = name.into();
+        self
+    }
+
+    /// Counts what it keeps of answers together with the other namespaces of its server.
+    #[must_use]
+    pub fn keeping_in(mut self, ledger: Ledger) -> Self {
+        self.questions.keep_in(ledger);
         self
     }
 

@@ -36,12 +36,12 @@ pub enum AnswerBody {
 const BROADCAST_CLIENT_COUNT: i64 = BROADCAST + 1;
 const BROADCAST_ACK: i64 = BROADCAST + 2;
 
-/// Decodes an answer.
+/// Decodes an answer. What is nested too deep in it is null: one socket's `auth` must not cost the others.
 ///
 /// # Errors
 /// See [`RequestError`].
 pub fn decode_answer(bytes: &[u8]) -> Result<Answer, RequestError> {
-    let mut fields = Fields::read(bytes)?;
+    let mut fields = Fields::read_pruned(bytes)?;
     let id = fields.name("requestId")?;
     let id = id.ok_or(RequestError::Field("requestId"))?;
     let body = match fields.number("type") {

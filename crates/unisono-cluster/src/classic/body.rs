@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use unisono_proto::Value;
 use unisono_proto::limits::{MAX_JSON_DEPTH, MAX_JSON_VALUES};
-use unisono_proto::value::{from_json, write_json};
+use unisono_proto::value::{JsonError, from_json, write_json};
 
 use super::encode::check_size;
 use super::{DecodeError, EncodeError, RequestError};
@@ -15,17 +15,33 @@ pub(super) struct Fields(Vec<(String, Value)>);
 
 impl Fields {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, RequestError> {
+        Self::read_to(bytes, Deep::Refused)
+    }
+
+    /// The same, with null for what is nested too deep: of many things that are told at once one may be so, and the others count.
+    pub(super) fn read_pruned(bytes: &[u8]) -> Result<Self, RequestError> {
+        Self::read_to(bytes, Deep::Null)
+    }
+
+    fn read_to(bytes: &[u8], deep: Deep) -> Result<Self, RequestError> {
         if bytes.len() > MAX_BUS_MESSAGE_BYTES {
             return Err(DecodeError::TooLarge.into());
         }
         let value = match bytes.first() {
             Some(b'{') => {
-                let mut value = from_json(&String::from_utf8_lossy(bytes), &[])?;
+                let text = String::from_utf8_lossy(bytes);
+                let mut value = match (from_json(&text, &[]), deep) {
+                    (Err(JsonError::TooDeep), Deep::Null) => from_json(&pruned(&text), &[]),
+                    (read, _) => read,
+                }?;
                 restore_byte_strings(&mut value);
                 value
             }
             _ => {
-                let mut reader = Reader::new(bytes);
+                let mut reader = match deep {
+                    Deep::Refused => Reader::new(bytes),
+                    Deep::Null => Reader::pruning(bytes),
+                };
                 let value = reader.value(1)?;
                 if !reader.is_at_end() {
                     return Err(DecodeError::TrailingBytes.into());
@@ -85,6 +101,45 @@ impl Fields {
     pub(super) fn room_names(&mut self, key: &'static str) -> Result<Vec<String>, RequestError> {
         room_names(self.take(key).unwrap_or(Value::Null), key)
     }
+}
+
+/// What becomes of a value that is nested deeper than may be.
+#[derive(Clone, Copy)]
+enum Deep {
+    Refused,
+    Null,
+}
+
+/// JSON with null for each value that is nested too deep. What is no JSON stays none.
+fn pruned(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let (mut depth, mut in_string, mut escaped, mut from) = (0_usize, false, false, 0);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                if depth == MAX_JSON_DEPTH + 1 {
+                    kept.push_str(&text[from..at]);
+                    kept.push_str("null");
+                }
+            }
+            b']' | b'}' => {
+                if depth == MAX_JSON_DEPTH + 1 {
+                    from = at + 1;
+                }
+                depth = depth.saturating_sub(1);
+            }
+            _ => {}
+        }
+    }
+    if depth <= MAX_JSON_DEPTH {
+        kept.push_str(&text[from..]);
+    }
+    kept
 }
 
 /// Names of rooms; JavaScript may have numbers among them, which match by their decimal text here.
@@ -157,15 +212,16 @@ pub(super) fn msgpack(fields: &[(&str, Value)]) -> Result<Bytes, EncodeError> {
     Ok(writer.finish())
 }
 
-#[derive(Default)]
-struct JsonWriter {
-    out: String,
-    values: usize,
+/// Writes JSON as `JSON.stringify` does, and stops where it gets too long.
+#[derive(Debug, Default)]
+pub(super) struct JsonWriter {
+    pub(super) out: String,
+    pub(super) values: usize,
 }
 
 impl JsonWriter {
     /// Writes one value that may open `depth` more levels.
-    fn value(&mut self, value: &Value, depth: usize) -> Result<(), EncodeError> {
+    pub(super) fn value(&mut self, value: &Value, depth: usize) -> Result<(), EncodeError> {
         self.count(1)?;
         let inner = || depth.checked_sub(1).ok_or(EncodeError::TooDeep);
         match value {
@@ -199,7 +255,7 @@ impl JsonWriter {
         }
     }
 
-    fn key(&mut self, key: &str) -> Result<(), EncodeError> {
+    pub(super) fn key(&mut self, key: &str) -> Result<(), EncodeError> {
         self.scalar(&Value::Str(key.to_owned()))?;
         self.out.push(':');
         Ok(())
@@ -222,7 +278,8 @@ impl JsonWriter {
         Ok(())
     }
 
-    fn count(&mut self, values: usize) -> Result<(), EncodeError> {
+    pub(super) fn count(&mut self, values: usize) -> Result<(), EncodeError> {
+        check_size(self.out.len())?;
         self.values = self.values.saturating_add(values);
         if self.values >= MAX_JSON_VALUES {
             return Err(EncodeError::TooManyValues);

@@ -4,7 +4,8 @@ use unisono_proto::limits::MAX_JSON_VALUES;
 use unisono_proto::value::JsonError;
 
 use crate::limits::{
-    MAX_ATTACHMENTS, MAX_BUS_MESSAGE_BYTES, MAX_DEPTH, MAX_NAME_BYTES, MAX_VALUES,
+    MAX_ATTACHMENTS, MAX_BUS_MESSAGE_BYTES, MAX_CHANGED_ROOMS, MAX_DEPTH, MAX_NAME_BYTES,
+    MAX_VALUES,
 };
 
 /// Why a broadcast, a request or an answer cannot be put on the bus. All are misuse by our caller; nothing was sent.
@@ -27,12 +28,15 @@ pub enum EncodeError {
         "message of {bytes} bytes exceeds the bus limit of {MAX_BUS_MESSAGE_BYTES}: send less, or a reference to it"
     )]
     TooLarge {
-        /// Encoded size.
+        /// Encoded size, as far as it was written.
         bytes: usize,
     },
     /// Requests and answers in JSON only: more than [`MAX_JSON_VALUES`] values, where each byte of a byte string is one.
     #[error("more than {MAX_JSON_VALUES} values, or bytes, in JSON: other nodes would refuse it")]
     TooManyValues,
+    /// More than [`MAX_CHANGED_ROOMS`] rooms to join or leave.
+    #[error("more than {MAX_CHANGED_ROOMS} rooms to join or leave: do it in several steps")]
+    TooManyRooms,
     /// Templates only: the last argument is not a map, so there is no place for the revision.
     #[error("the last argument must be a map to carry the revision")]
     NoMap,
@@ -109,6 +113,9 @@ pub enum RequestError {
     /// A name (of a request, a node or a socket) longer than [`MAX_NAME_BYTES`].
     #[error("a name has more than {MAX_NAME_BYTES} bytes")]
     Name,
+    /// More than [`MAX_CHANGED_ROOMS`] rooms to join or leave.
+    #[error("more than {MAX_CHANGED_ROOMS} rooms to join or leave")]
+    TooManyRooms,
     /// A request of a type that is not known.
     #[error("unknown type of request")]
     Type,

@@ -6,6 +6,7 @@ use unisono_proto::Value;
 use super::body::{self, Fields, room_names};
 use super::{EncodeError, RequestError, encode};
 use crate::broadcast::{Broadcast, Flags, Members};
+use crate::limits::MAX_CHANGED_ROOMS;
 use crate::msgpack::Writer;
 
 /// Something that one node asks of all the others.
@@ -138,17 +139,26 @@ fn change(fields: &mut Fields, kind: i64) -> Result<RequestBody, RequestError> {
     Ok(match kind {
         REMOTE_JOIN => RequestBody::Join {
             members,
-            rooms: fields.room_names("rooms")?,
+            rooms: changed_rooms(fields)?,
         },
         REMOTE_LEAVE => RequestBody::Leave {
             members,
-            rooms: fields.room_names("rooms")?,
+            rooms: changed_rooms(fields)?,
         },
         _ => RequestBody::Disconnect {
             members,
             close: fields.truth("close").unwrap_or(false),
         },
     })
+}
+
+/// To be joined or left by each of the sockets.
+fn changed_rooms(fields: &mut Fields) -> Result<Vec<String>, RequestError> {
+    let rooms = fields.room_names("rooms")?;
+    if rooms.len() > MAX_CHANGED_ROOMS {
+        return Err(RequestError::TooManyRooms);
+    }
+    Ok(rooms)
 }
 
 fn one(fields: &mut Fields, kind: i64) -> Result<RequestBody, RequestError> {
@@ -227,6 +237,11 @@ fn broadcast(fields: &mut Fields) -> Result<Broadcast, RequestError> {
 /// # Errors
 /// See [`EncodeError`].
 pub fn encode_request(nsp: &str, request: &Request) -> Result<Bytes, EncodeError> {
+    if let RequestBody::Join { rooms, .. } | RequestBody::Leave { rooms, .. } = &request.body
+        && rooms.len() > MAX_CHANGED_ROOMS
+    {
+        return Err(EncodeError::TooManyRooms);
+    }
     let (kind, rest) = match &request.body {
         RequestBody::Broadcast(broadcast) => return encode_broadcast(nsp, request, broadcast),
         RequestBody::Sockets { rooms } => (SOCKETS, vec![("rooms", list(rooms))]),

@@ -40,6 +40,8 @@ pub(crate) struct Reader<'a> {
     /// How many more values this message may have.
     budget: usize,
     attachments: usize,
+    /// Whether what is nested too deep is null instead of an error.
+    prunes: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -48,6 +50,15 @@ impl<'a> Reader<'a> {
             rest: bytes,
             budget: MAX_VALUES,
             attachments: 0,
+            prunes: false,
+        }
+    }
+
+    /// One that reads null for what is nested too deep.
+    pub(crate) fn pruning(bytes: &'a [u8]) -> Self {
+        Self {
+            prunes: true,
+            ..Self::new(bytes)
         }
     }
 
@@ -134,6 +145,8 @@ impl<'a> Reader<'a> {
             Token::Str(text) => Value::Str(text.into_owned()),
             Token::Bin(bytes) => self.attachment(bytes)?,
             Token::Ext(kind, bytes) => self.ext_value(kind, bytes)?,
+            Token::Array(len) if self.prunes && depth > MAX_DEPTH => self.prune(len)?,
+            Token::Map(len) if self.prunes && depth > MAX_DEPTH => self.prune(len * 2)?,
             Token::Array(len) => {
                 check_depth(depth)?;
                 let mut items = Vec::with_capacity(len.min(RESERVED));
@@ -151,6 +164,19 @@ impl<'a> Reader<'a> {
                 Value::Map(pairs)
             }
         })
+    }
+
+    /// Reads over so many values, however deep they are, under the bound of all values: one step for each.
+    fn prune(&mut self, mut values: usize) -> Result<Value, DecodeError> {
+        while let Some(rest) = values.checked_sub(1) {
+            values = rest
+                + match self.token()? {
+                    Token::Array(len) => len,
+                    Token::Map(len) => len * 2,
+                    _ => 0,
+                };
+        }
+        Ok(Value::Null)
     }
 
     /// Reads over a value of no interest, under the same limits.

@@ -5,8 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use unisono_proto::Value;
 
+use super::ledger::{Account, Ledger};
 use crate::classic::{Answer, AnswerBody, EncodeError, RequestBody};
-use crate::limits::{ANSWER_OVERHEAD_BYTES, MAX_ANSWER_BYTES, MAX_PENDING_REQUESTS};
+use crate::limits::{ANSWER_OVERHEAD_BYTES, MAX_PENDING_REQUESTS, VALUE_BYTES};
 
 /// Why nothing was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +25,8 @@ pub enum AskError {
     NoQuestion,
 }
 
-/// What has come of a request: everything, or what there was at its end.
-#[derive(Clone, Debug, PartialEq)]
+/// What has come of a request: everything, or what there was at its end. By default nothing, of nobody knows how many.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answered {
     /// The id that [`Node::ask`](super::Node::ask) gave.
     pub id: String,
@@ -68,13 +69,14 @@ pub(super) struct Questions {
     pending: HashMap<String, Pending>,
     /// Deadline and id of everything pending, earliest first.
     deadlines: BTreeSet<(u64, String)>,
+    ledger: Ledger,
 }
 
 #[derive(Debug)]
 struct Pending {
     kind: Kind,
     answered: Answered,
-    bytes: usize,
+    account: Account,
     /// Hashes of the answers that no two nodes can give alike: those with the id of a socket in them.
     seen: HashSet<u64>,
     deadline_ms: u64,
@@ -112,7 +114,13 @@ impl Questions {
             last: 0,
             pending: HashMap::new(),
             deadlines: BTreeSet::new(),
+            ledger: Ledger::default(),
         }
+    }
+
+    /// What is kept counts there from now on.
+    pub(super) fn keep_in(&mut self, ledger: Ledger) {
+        self.ledger = ledger;
     }
 
     /// Whether bytes may hold an answer to one of ours: cheaper than to decode those to all others.
@@ -151,17 +159,14 @@ impl Questions {
         self.deadlines.insert((deadline_ms, id.clone()));
         let answered = Answered {
             id: id.clone(),
-            answers: Vec::new(),
-            nodes_expected: None,
-            nodes_answered: 0,
-            clients_asked: 0,
+            ..Answered::default()
         };
         self.pending.insert(
             id,
             Pending {
                 kind,
                 answered,
-                bytes: 0,
+                account: self.ledger.account(),
                 seen: HashSet::new(),
                 deadline_ms,
             },
@@ -238,12 +243,18 @@ impl Pending {
 
     /// False when it is ignored.
     fn take(&mut self, body: AnswerBody, payload: &[u8]) -> bool {
-        let bytes = self
-            .bytes
-            .saturating_add(payload.len() + ANSWER_OVERHEAD_BYTES);
-        if bytes > MAX_ANSWER_BYTES {
+        let bytes = payload.len().max(values(&body) * VALUE_BYTES) + ANSWER_OVERHEAD_BYTES;
+        if !self.account.charge(bytes) {
             return false;
         }
+        let noted = self.note(body, payload);
+        if !noted {
+            self.account.refund(bytes);
+        }
+        noted
+    }
+
+    fn note(&mut self, body: AnswerBody, payload: &[u8]) -> bool {
         let answered = &mut self.answered;
         match (self.kind, body) {
             (Kind::Sockets, AnswerBody::Sockets(sockets)) => {
@@ -278,8 +289,31 @@ impl Pending {
             }
             _ => return false,
         }
-        self.bytes = bytes;
         true
+    }
+}
+
+/// How many values an answer is in memory.
+fn values(body: &AnswerBody) -> usize {
+    match body {
+        AnswerBody::Sockets(sockets) => sockets.iter().map(values_of).sum(),
+        AnswerBody::Rooms(rooms) => rooms.len(),
+        AnswerBody::ServerSide(value) | AnswerBody::Ack(value) => {
+            value.as_ref().map_or(0, values_of)
+        }
+        AnswerBody::ClientCount(_) | AnswerBody::Done => 0,
+    }
+}
+
+/// Reading has bounded the depth.
+fn values_of(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(values_of).sum::<usize>(),
+        Value::Map(pairs) => {
+            let inner = pairs.iter().map(|(_, value)| 1 + values_of(value));
+            1 + inner.sum::<usize>()
+        }
+        _ => 1,
     }
 }
 

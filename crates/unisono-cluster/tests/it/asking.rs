@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use unisono_cluster::broker::Subscription;
 use unisono_cluster::classic::encode_answer;
-use unisono_cluster::limits::{MAX_ANSWER_BYTES, MAX_PENDING_REQUESTS};
+use unisono_cluster::limits::{MAX_ANSWER_BYTES, MAX_PENDING_REQUESTS, VALUE_BYTES};
 use unisono_cluster::{
-    Answer, AnswerBody, Answered, AskError, Members, Node, Received, Request, RequestBody,
+    Answer, AnswerBody, Answered, AskError, Ledger, Members, Node, Received, Request, RequestBody,
 };
 use unisono_proto::Value;
 
@@ -250,6 +250,38 @@ fn what_is_kept_is_bounded() {
     assert_eq!(a.ask(fetch(), 1_000, 0), Err(AskError::TooMany));
     a.give_up(&ids[0]);
     assert!(a.ask(fetch(), 1_000, 0).is_ok());
+}
+
+/// A value may take one byte on the wire and thirty in memory.
+#[test]
+fn what_is_kept_counts_as_what_it_takes_in_memory() {
+    let (mut a, mut b) = (node("aaaaaa"), node("bbbbbb"));
+    let ledger = Ledger::default();
+    a = a.keeping_in(ledger.clone());
+    let sse = RequestBody::ServerSideEmit {
+        args: vec![str("e")],
+    };
+    let (id, request) = asked(&mut a, &mut b, sse);
+    const VALUES: usize = 500_000;
+    let fitting = MAX_ANSWER_BYTES / (VALUES * VALUE_BYTES);
+    for _ in 0..=fitting {
+        let zeros = Value::Array(vec![Value::Int(0); VALUES]);
+        answered(
+            &mut b,
+            &mut a,
+            &request,
+            AnswerBody::ServerSide(Some(zeros)),
+        );
+    }
+    let stats = a.stats();
+    assert_eq!((stats.answers, stats.answers_refused), (fitting as u64, 1));
+    assert!(ledger.bytes() > fitting * VALUES * VALUE_BYTES);
+    // What does not fit the question costs nothing.
+    let kept = ledger.bytes();
+    answered(&mut b, &mut a, &request, AnswerBody::Done);
+    assert_eq!(ledger.bytes(), kept);
+    a.give_up(&id).expect("it is pending");
+    assert_eq!(ledger.bytes(), 0);
 }
 
 #[test]

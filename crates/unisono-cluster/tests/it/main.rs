@@ -10,5 +10,6 @@ mod properties;
 mod random;
 mod requests;
 mod rooms;
+mod sockets;
 mod support;
 mod template;
