@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 use unisono_cluster::Broadcast as Message;
 use unisono_proto::Value;
 
@@ -171,9 +171,9 @@ impl Asked {
         self.sids.len()
     }
 
-    pub(crate) async fn answers(self, timeout: Duration) -> BroadcastAcks {
+    pub(crate) async fn answers(self, deadline: Instant) -> BroadcastAcks {
         // Late or not: who has answered by then has.
-        let _ = tokio::time::timeout(timeout, self.collector.all_answered()).await;
+        let _ = timeout_at(deadline, self.collector.all_answered()).await;
         let answers = std::mem::take(&mut self.collector.lock().answers);
         let answered: HashSet<&str> = answers.iter().map(|(sid, _)| sid.as_str()).collect();
         let missing = self.sids.iter().map(SocketId::as_str);

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 use unisono_cluster::{Broadcast as Message, Flags, Members, RequestBody};
 
 use crate::acks::{Asked, BroadcastAcks};
 use crate::error::EmitError;
-use crate::port::Pending;
+use crate::port::{Pending, deadline_after};
 use crate::socket::event_args;
-use crate::space::Space;
+use crate::space::{Space, SpaceInner};
 
 /// An event for some or all members of a namespace, on all nodes. Narrow it down, then [`emit`](Self::emit).
 ///
@@ -101,8 +102,9 @@ impl Broadcast {
         }
     }
 
-    /// Emits and waits for the answers of all who get the event, on all nodes, as long as `timeout`. Who does not answer is no error.
-    /// Nothing is remembered after that, and of a client that has left nothing at once.
+    /// Emits and waits for the answers of all who get the event, on all nodes, as long as `timeout` from this call on, at most a day. Who
+    /// does not answer is no error. Nothing is remembered after that, and of a client that has left nothing at once. Other nodes wait two
+    /// minutes at most.
     ///
     /// ```
     /// # async fn count(space: unisono::Space) -> Result<(), unisono::EmitError> {
@@ -123,12 +125,13 @@ impl Broadcast {
         data: &T,
         timeout: Duration,
     ) -> impl Future<Output = Result<BroadcastAcks, EmitError>> + Send + use<T> {
-        let asked = self.ask(event, data, timeout);
+        let deadline = deadline_after(timeout);
+        let asked = self.ask(event, data, deadline);
         async move {
-            let (space, asked, pending) = asked?;
-            let others = space.0.others_acks(pending);
+            let (asked, pending) = asked?;
+            let others = SpaceInner::others_acks(pending);
             let (mut acks, (remote, remote_missing, nodes)) =
-                tokio::join!(asked.answers(timeout), others);
+                tokio::join!(asked.answers(deadline), others);
             acks.remote = remote;
             acks.remote_missing = remote_missing;
             acks.nodes = nodes;
@@ -141,8 +144,8 @@ impl Broadcast {
         self,
         event: &str,
         data: &T,
-        timeout: Duration,
-    ) -> Result<(Space, Asked, Option<Pending>), EmitError> {
+        deadline: Instant,
+    ) -> Result<(Asked, Option<Pending>), EmitError> {
         if self.ordered {
             return Err(EmitError::OrderedAck);
         }
@@ -151,12 +154,15 @@ impl Broadcast {
         let question = space.0.question(&message)?;
         let mut pending = None;
         if !is_local {
-            message.flags.timeout_ms = u64::try_from(timeout.as_millis()).ok();
+            let timeout = deadline.saturating_duration_since(Instant::now());
+            // Not to be told of less than was asked for.
+            let timeout_ms = timeout.as_nanos().div_ceil(1_000_000);
+            message.flags.timeout_ms = u64::try_from(timeout_ms).ok();
             let body = RequestBody::Broadcast(message.clone());
-            pending = Pending::ask(&space.0, body, timeout)?;
+            pending = Pending::ask(&space.0, body, deadline)?;
         }
         let asked = space.0.put(&question, &message, None);
-        Ok((space, asked, pending))
+        Ok((asked, pending))
     }
 
     /// Whom it is for, and whether only on this node.

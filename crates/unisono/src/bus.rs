@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use unisono_cluster::Broker;
 use unisono_cluster::classic::Subscriptions;
+use unisono_cluster::{Broker, Ledger};
+
+use crate::requests::Describing;
 
 /// The broker and how it is used.
 pub(crate) struct Bus {
@@ -17,6 +19,9 @@ pub(crate) struct Bus {
     pub(crate) requests: Requests,
     /// Where answers that take time are made: a broker may deliver on a thread that knows of no runtime.
     pub(crate) runtime: Handle,
+    /// What the requests of all namespaces keep of their answers.
+    pub(crate) ledger: Ledger,
+    pub(crate) describing: Describing,
 }
 
 /// How requests between nodes are made and answered.

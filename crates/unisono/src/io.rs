@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use unisono_cluster::{Broker, LinkState, LinkStats, NodeStats};
+use unisono_cluster::{Broker, Ledger, LinkState, LinkStats, NodeStats};
 
 use crate::builder::Builder;
 use crate::bus::{Bus, Requests};
@@ -15,6 +15,7 @@ use crate::drain::drain;
 use crate::dynamic::{Dynamic, Parent};
 use crate::http::{SocketIoLayer, SocketIoService};
 use crate::namespace::{Name, Namespace, Parts};
+use crate::requests::Describing;
 use crate::server::{Hub, LinkHandler, Server};
 use crate::space::{Founder, Space};
 use crate::stats::{Counters, Stats};
@@ -200,7 +201,7 @@ impl IoBuilder {
     }
 
     /// How long the other nodes are waited for when they are asked something (Node's `requestsTimeout`). Who has not answered by then is
-    /// counted as missing; what the others said is there. Default 5 s.
+    /// counted as missing; what the others said is there. Default 5 s, at most a day.
     pub fn requests_timeout(mut self, timeout: Duration) -> Self {
         self.protocol.requests.timeout = timeout;
         self
@@ -238,6 +239,8 @@ impl IoBuilder {
                 asks_as: crate::ids::new_uid(),
                 requests,
                 runtime: Handle::current(),
+                ledger: Ledger::default(),
+                describing: Describing::default(),
             })
         });
         let founder = Founder {

@@ -32,8 +32,9 @@ impl Broadcast {
     /// ```
     ///
     /// # Errors
-    /// [`EmitError::TooManyRequests`]. Nodes that do not answer are no error, see [`Answers::nodes`]. A node whose sockets take more than
-    /// 16 MiB to describe, about ten thousand, cannot answer.
+    /// [`EmitError::TooManyRequests`]. Nodes that do not answer are no error, see [`Answers::nodes`]. A socket of another node whose `auth` or
+    /// data cannot travel (nested deeper than some 60 levels, or too large) comes without it. A node whose sockets take more than 16 MiB to
+    /// describe, about ten thousand, leaves out the rest and counts it as `too_large`.
     pub async fn fetch_sockets(self) -> Result<Answers<RemoteSocket>, EmitError> {
         let (space, is_local, members) = self.into_members();
         let mut all: Vec<_> = RemoteSocket::local(&space.0.members(&members)).collect();
@@ -53,7 +54,8 @@ impl Broadcast {
     /// Puts the sockets into rooms, each into all or none.
     ///
     /// # Errors
-    /// [`EmitError::Room`] if at least one socket of this node is in too many rooms; the others have joined.
+    /// [`EmitError::Room`] if at least one socket of this node is in too many rooms; the others have joined. [`EmitError::Cluster`] for more
+    /// than 16,384 rooms; nothing happens.
     pub fn sockets_join<R: AsRef<str>>(
         self,
         rooms: impl IntoIterator<Item = R>,
@@ -70,7 +72,7 @@ impl Broadcast {
     /// Takes the sockets out of rooms.
     ///
     /// # Errors
-    /// It cannot be written for the other nodes; nothing happens.
+    /// It cannot be written for the other nodes, or names more than 16,384 rooms; nothing happens.
     pub fn sockets_leave<R: AsRef<str>>(
         self,
         rooms: impl IntoIterator<Item = R>,

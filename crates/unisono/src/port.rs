@@ -17,7 +17,7 @@ use crate::bus::Bus;
 use crate::stats::Counters;
 use crate::turnstile::Turnstile;
 
-pub(crate) use asking::Pending;
+pub(crate) use asking::{Pending, deadline_after};
 
 /// The node's conversation and the broker that carries it.
 pub(crate) struct Port {
@@ -50,8 +50,16 @@ impl Talk {
 struct Outbound {
     channel: String,
     payload: Bytes,
-    /// Number and content of an ordered message, whose echo is awaited.
-    ordered: Option<(u64, Broadcast)>,
+    awaits: Awaits,
+}
+
+/// What is to come back of a message.
+enum Awaits {
+    Nothing,
+    /// An ordered message itself: its number and its content.
+    Echo(u64, Broadcast),
+    /// The answers to a request of this id.
+    Answers(String),
 }
 
 /// A message that the broker does not take.
@@ -104,7 +112,7 @@ impl Port {
             Outbound {
                 channel,
                 payload,
-                ordered: None,
+                awaits: Awaits::Nothing,
             },
             refused,
         );
@@ -129,7 +137,7 @@ impl Port {
                 Outbound {
                     channel,
                     payload,
-                    ordered: None,
+                    awaits: Awaits::Nothing,
                 },
                 &refused,
             );
@@ -144,7 +152,7 @@ impl Port {
             Outbound {
                 channel,
                 payload,
-                ordered: Some((seq, broadcast)),
+                awaits: Awaits::Echo(seq, broadcast),
             },
             refused,
         );
@@ -165,19 +173,26 @@ impl Port {
                     .publish(&message.channel, message.payload)
                     .is_err()
                 {
-                    refused(self.undo(message.ordered));
+                    refused(self.undo(message.awaits));
                 }
             },
         );
         if let Err(message) = left {
-            refused(self.undo(message.ordered));
+            refused(self.undo(message.awaits));
         }
     }
 
-    fn undo(&self, ordered: Option<(u64, Broadcast)>) -> Refused {
-        let ordered = ordered
-            .filter(|(seq, _)| self.cancel(*seq))
-            .map(|(_, broadcast)| broadcast);
+    /// What was to come back of a message that the broker does not take will not come.
+    fn undo(&self, awaits: Awaits) -> Refused {
+        let ordered = match awaits {
+            Awaits::Echo(seq, broadcast) => self.cancel(seq).then_some(broadcast),
+            Awaits::Answers(id) => {
+                // Whoever waits finds nobody who could answer.
+                self.give_up(&id);
+                None
+            }
+            Awaits::Nothing => None,
+        };
         Refused { ordered }
     }
 

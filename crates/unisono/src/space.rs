@@ -3,7 +3,7 @@
 mod founder;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use crate::namespace::Handlers;
 use crate::outgoing::{Kind, Outgoing};
 use crate::port::{Port, Refused};
 use crate::prepared::Prepared;
+use crate::requests::Serving;
 use crate::socket::{Socket, SocketInner};
 use crate::stats::{Counters, Refusal};
 use crate::turnstile::Turnstile;
@@ -43,8 +44,7 @@ pub(crate) struct SpaceInner {
     pub(crate) max_rooms: usize,
     /// The id of the next event that wants answers.
     pub(crate) next_ack_id: AtomicU64,
-    /// What is done for other nodes just now and takes time.
-    pub(crate) serving: AtomicUsize,
+    pub(crate) serving: Serving,
     /// Handlers of server-side events on their way to their start.
     pub(crate) starting: Turnstile<BoxFuture>,
     /// Its place among the namespaces that come and go, if it is one of those.

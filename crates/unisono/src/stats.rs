@@ -25,7 +25,8 @@ pub enum Refusal {
     Draining,
     /// As many connections as allowed are open (HTTP 503).
     Full,
-    /// A body or a message larger than `max_payload`, or answers to one broadcast beyond what is kept of them.
+    /// A body or a message larger than `max_payload`, answers to one broadcast beyond what is kept of them, or an answer to another node that
+    /// has not all the sockets, or not all of each, because it would be too large or too deep.
     TooLarge,
     /// A second poll or post at the same time on one session.
     Overlap,
@@ -53,7 +54,8 @@ pub enum Refusal {
     Panic,
     /// A message from another node that cannot be decoded or delivered.
     Bus,
-    /// A message lost because deliveries pile up on this node.
+    /// A message lost because deliveries pile up on this node, or something that is not done for another node, or not to its end, because
+    /// too much is under way or it takes too long.
     Congestion,
     /// More handshakes than the node takes (HTTP 503).
     HandshakeRate,

@@ -4,20 +4,30 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, timeout_at};
-use unisono_cluster::classic::encode_answer;
+use unisono_cluster::classic::{SocketsAnswer, encode_answer};
 use unisono_cluster::{
     Answer, AnswerBody, Answered, AskError, CountError, EncodeError, RequestBody,
 };
 
-use super::{Outbound, Port, Refused};
+use super::{Awaits, Outbound, Port, Refused};
 use crate::error::EmitError;
 use crate::space::SpaceInner;
+
+/// Nobody waits longer for answers, whatever the application says: no time can be told that is much later, and beyond 24 days a Node.js pod
+/// would not wait at all.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// When a wait of so long ends that begins now.
+pub(crate) fn deadline_after(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(MAX_WAIT)
+}
 
 /// A request that is out. Dropped, however the wait ends, nothing is remembered of it.
 pub(crate) struct Pending {
     space: Arc<SpaceInner>,
     id: String,
     deadline: Instant,
+    /// Closed without an answer when the broker has not taken the request.
     receiver: oneshot::Receiver<Answered>,
 }
 
@@ -26,14 +36,13 @@ impl Pending {
     pub(crate) fn ask(
         space: &Arc<SpaceInner>,
         body: RequestBody,
-        timeout: Duration,
+        deadline: Instant,
     ) -> Result<Option<Self>, EmitError> {
         let Some(port) = &space.port else {
             return Ok(None);
         };
-        let deadline = Instant::now() + timeout;
         let refused = |refused| space.refused(refused);
-        let (id, receiver) = port.ask(body, timeout, refused)?;
+        let (id, receiver) = port.ask(body, deadline, refused)?;
         Ok(Some(Self {
             space: space.clone(),
             id,
@@ -42,18 +51,52 @@ impl Pending {
         }))
     }
 
-    /// What so many other nodes answer until the time is over.
-    pub(crate) async fn answers_of(mut self, nodes: usize) -> Option<Answered> {
-        let port = self.space.port.as_ref()?;
-        if let Some(answered) = port.expect_nodes(&self.id, nodes) {
-            return Some(answered);
+    /// What the other nodes answer until the time is over. How many there are is asked meanwhile; where nobody says, it is what there is
+    /// by then, and `nodes_expected` is `None`.
+    pub(crate) async fn answers(mut self) -> Answered {
+        let space = self.space.clone();
+        let Some(port) = &space.port else {
+            return Answered::default();
+        };
+        let counted = tokio::select! {
+            biased;
+            // As long as it is not known how many there are, only its time or the broker ends a request.
+            ended = &mut self.receiver => return ended.unwrap_or_default(),
+            counted = port.others(self.deadline) => counted,
+        };
+        match counted {
+            Ok(nodes) => self.answers_of(nodes).await,
+            Err(CountError) => self.end(),
         }
-        if let Ok(Ok(answered)) = timeout_at(self.deadline, &mut self.receiver).await {
-            return Some(answered);
+    }
+
+    /// What so many other nodes answer until the time is over. If the broker has not taken the request: nothing, and `nodes_expected` is
+    /// `None`.
+    pub(crate) async fn answers_of(mut self, nodes: usize) -> Answered {
+        let port = self.space.port.as_ref();
+        if let Some(answered) = port.and_then(|port| port.expect_nodes(&self.id, nodes)) {
+            return answered;
         }
+        match timeout_at(self.deadline, &mut self.receiver).await {
+            Ok(answered) => answered.map_or_else(
+                |_| Answered::default(),
+                // Its time may have ended it before the nodes were counted.
+                |answered| Answered {
+                    nodes_expected: Some(nodes),
+                    ..answered
+                },
+            ),
+            Err(_) => self.end(),
+        }
+    }
+
+    /// What there is by now.
+    fn end(&mut self) -> Answered {
+        let port = self.space.port.as_ref();
+        let ended = port.and_then(|port| port.give_up(&self.id));
         // The last answer may have come just now.
-        let ended = port.give_up(&self.id);
-        ended.or_else(|| self.receiver.try_recv().ok())
+        let ended = ended.or_else(|| self.receiver.try_recv().ok());
+        ended.unwrap_or_default()
     }
 }
 
@@ -66,10 +109,13 @@ impl Drop for Pending {
 }
 
 impl Port {
-    /// How many other nodes there are.
-    pub(crate) async fn others(&self) -> Result<usize, CountError> {
+    /// How many other nodes there are, if that is known in time.
+    pub(crate) async fn others(&self, deadline: Instant) -> Result<usize, CountError> {
+        let counted = timeout_at(deadline, self.count()).await;
         // This one is among them: it has been subscribed for as long as the namespace is there.
-        self.count().await.map(|nodes| nodes.saturating_sub(1))
+        counted
+            .unwrap_or(Err(CountError))
+            .map(|nodes| nodes.saturating_sub(1))
     }
 
     /// How many nodes there are.
@@ -81,11 +127,12 @@ impl Port {
     fn ask(
         &self,
         body: RequestBody,
-        timeout: Duration,
+        deadline: Instant,
         refused: impl Fn(Refused),
     ) -> Result<(String, oneshot::Receiver<Answered>), EmitError> {
-        let mut talk = self.talk();
+        let timeout = deadline.saturating_duration_since(Instant::now());
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let mut talk = self.talk();
         let asked = talk.node.ask(body, timeout_ms, self.now_ms());
         let (id, channel, payload) = asked.map_err(|error| match error {
             AskError::TooMany => EmitError::TooManyRequests,
@@ -96,7 +143,7 @@ impl Port {
         let outbound = Outbound {
             channel,
             payload,
-            ordered: None,
+            awaits: Awaits::Answers(id.clone()),
         };
         self.send(talk, outbound, refused);
         Ok((id, receiver))
@@ -109,7 +156,7 @@ impl Port {
         Some(*answered)
     }
 
-    fn give_up(&self, id: &str) -> Option<Answered> {
+    pub(super) fn give_up(&self, id: &str) -> Option<Answered> {
         let mut talk = self.talk();
         talk.waiting.remove(id);
         talk.node.give_up(id).map(|answered| *answered)
@@ -135,7 +182,7 @@ impl Port {
         let outbound = Outbound {
             channel,
             payload,
-            ordered: None,
+            awaits: Awaits::Nothing,
         };
         self.send(talk, outbound, refused);
         Ok(())
@@ -149,5 +196,13 @@ impl Port {
         let payload = encode_answer(Answer { id, body })?;
         let _ = self.bus.broker.publish(&channel, payload);
         Ok(())
+    }
+
+    /// The same with sockets that are written already.
+    pub(crate) fn answer_sockets(&self, uid: &str, sockets: SocketsAnswer) {
+        let privately = self.bus.requests.private_answers;
+        let body = AnswerBody::Sockets(Vec::new());
+        let channel = self.talk().node.answer_channel(uid, &body, privately);
+        let _ = self.bus.broker.publish(&channel, sockets.finish());
     }
 }

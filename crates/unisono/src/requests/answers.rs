@@ -6,23 +6,25 @@ use unisono_cluster::{Answered, RequestBody};
 use unisono_proto::Value;
 
 use crate::error::EmitError;
-use crate::port::Pending;
+use crate::port::{Pending, deadline_after};
 use crate::space::{Space, SpaceInner};
 
 /// How many other nodes were asked, and how many of them did not answer in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Nodes {
-    /// Other nodes that were to answer. 0 without a broker, where there are none, or where the application has said `local`.
+    /// Other nodes that were to answer. 0 without a broker, where there are none, or where the application has said `local`; and where
+    /// they are not known, see [`unreachable`](Self::unreachable).
     pub expected: usize,
     /// Those of them that did not: they have died, hang, or their answer was lost. Node.js pods do not say who they are, so which ones is
     /// not known.
     pub missing: usize,
-    /// The link to the other nodes was away, so that nobody knows how many there are: what is there is of this node alone.
+    /// Nobody knows how many there are: the link to them was away, or has not said so in time, or did not take the request. What is there
+    /// is of this node, and of those others that have answered all the same.
     pub unreachable: bool,
 }
 
 impl Nodes {
-    /// The link is away.
+    /// Nobody knows how many there are.
     const UNREACHABLE: Self = Self {
         expected: 0,
         missing: 0,
@@ -35,10 +37,13 @@ impl Nodes {
     }
 
     pub(crate) fn of(answered: &Answered) -> Self {
-        Self {
-            expected: answered.nodes_expected.unwrap_or(0),
-            missing: answered.nodes_missing(),
-            unreachable: false,
+        match answered.nodes_expected {
+            Some(expected) => Self {
+                expected,
+                missing: answered.nodes_missing(),
+                unreachable: false,
+            },
+            None => Self::UNREACHABLE,
         }
     }
 }
@@ -81,7 +86,8 @@ impl SpaceInner {
         let Some(port) = &self.port else {
             return Ok(Answers::local(Vec::new()));
         };
-        let Ok(others) = port.others().await else {
+        let deadline = deadline_after(port.bus.requests.timeout);
+        let Ok(others) = port.others(deadline).await else {
             return Ok(Answers {
                 answers: Vec::new(),
                 nodes: Nodes::UNREACHABLE,
@@ -90,31 +96,23 @@ impl SpaceInner {
         if others == 0 {
             return Ok(Answers::local(Vec::new()));
         }
-        let pending = Pending::ask(self, body, port.bus.requests.timeout)?;
-        let answered = match pending {
-            Some(pending) => pending.answers_of(others).await,
-            None => None,
+        let Some(pending) = Pending::ask(self, body, deadline)? else {
+            return Ok(Answers::local(Vec::new()));
         };
-        Ok(answered.map_or_else(
-            || Answers::local(Vec::new()),
-            |answered| Answers {
-                nodes: Nodes::of(&answered),
-                answers: answered.answers,
-            },
-        ))
+        let answered = pending.answers_of(others).await;
+        Ok(Answers {
+            nodes: Nodes::of(&answered),
+            answers: answered.answers,
+        })
     }
 
     /// Waits for what the clients of other nodes answer to a broadcast that is out.
-    pub(crate) async fn others_acks(&self, pending: Option<Pending>) -> (Vec<Value>, usize, Nodes) {
-        let (Some(port), Some(pending)) = (&self.port, pending) else {
+    pub(crate) async fn others_acks(pending: Option<Pending>) -> (Vec<Value>, usize, Nodes) {
+        // Without a port, or for this node alone.
+        let Some(pending) = pending else {
             return (Vec::new(), 0, Nodes::default());
         };
-        let Ok(others) = port.others().await else {
-            return (Vec::new(), 0, Nodes::UNREACHABLE);
-        };
-        let Some(answered) = pending.answers_of(others).await else {
-            return (Vec::new(), 0, Nodes::default());
-        };
+        let answered = pending.answers().await;
         let nodes = Nodes::of(&answered);
         let asked = usize::try_from(answered.clients_asked).unwrap_or(usize::MAX);
         let missing = asked.saturating_sub(answered.answers.len());
@@ -174,5 +172,33 @@ impl Space {
             Some(port) => port.count().await.map_err(|_| EmitError::Unreachable),
             None => Ok(1),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_counted_is_not_complete() {
+        let check = |nodes_expected, expected: usize, missing: usize, unreachable| {
+            let answered = Answered {
+                nodes_expected,
+                nodes_answered: 1,
+                ..Answered::default()
+            };
+            let nodes = Nodes {
+                expected,
+                missing,
+                unreachable,
+            };
+            assert_eq!(Nodes::of(&answered), nodes);
+            let complete = missing == 0 && !unreachable;
+            assert_eq!(nodes.have_all_answered(), complete);
+        };
+        check(Some(0), 0, 0, false);
+        check(Some(1), 1, 0, false);
+        check(Some(2), 2, 1, false);
+        check(None, 0, 0, true);
     }
 }

@@ -7,15 +7,18 @@ use std::task::{Context, Poll, Waker};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 use unisono_cluster::{AnswerBody, RequestBody};
 use unisono_proto::Value;
 use unisono_proto::value::{ValueError, from_args, to_args, to_value};
 
 use super::Answers;
+use super::serving::{Kind, MAX_SERVICE};
 use crate::error::EmitError;
 use crate::handler::BoxFuture;
 use crate::namespace::Namespace;
 use crate::space::{Space, SpaceInner};
+use crate::stats::Refusal;
 
 /// Names that nodes keep for themselves: a Node.js pod takes the first three for its own events, and the last ends a pod without a listener.
 const RESERVED: [&str; 4] = ["connect", "connection", "new_namespace", "error"];
@@ -43,12 +46,15 @@ impl ServerSide {
     }
 }
 
-/// Answers a server-side event. If it is dropped without an answer, an empty one is sent, so that nobody waits in vain.
+/// Answers a server-side event. If it is dropped without an answer, an empty one is sent, so that nobody waits in vain; not by a handler
+/// that panics or is given up after two minutes: its node counts as one that did not answer.
 #[derive(Debug)]
 pub struct ServerSideAck {
     space: Space,
     /// Who asks under which id; none if no answer is wanted, or when it is given.
     asker: Option<(String, String)>,
+    /// When the handler is given up.
+    until: Instant,
 }
 
 impl ServerSideAck {
@@ -82,6 +88,9 @@ impl ServerSideAck {
 
 impl Drop for ServerSideAck {
     fn drop(&mut self) {
+        if std::thread::panicking() || self.until <= Instant::now() {
+            return;
+        }
         // What is empty can be written.
         let _ = self.answer(None);
         self.asker = None;
@@ -98,8 +107,9 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     /// Runs for every [server-side event](Space::server_side_emit) of this name from another node. A later handler for the same name replaces
     /// the earlier one.
     ///
-    /// Handlers start in the order in which the events came; where one waits, the next begins. There run at most 256 of a namespace, with
-    /// what else is done for other nodes; events beyond are dropped and counted. What other nodes send is as trustworthy as whoever can write to the bus.
+    /// Handlers start in the order in which the events came; where one waits, the next begins. There run at most 256 of a namespace; events
+    /// beyond are dropped and counted, and not answered. A handler has two minutes: then it is dropped where it waits, and counted; what
+    /// takes longer belongs into a task of its own. What other nodes send is as trustworthy as whoever can write to the bus.
     ///
     /// ```
     /// use unisono::{Namespace, ServerSide};
@@ -183,22 +193,30 @@ impl SpaceInner {
         asker: Option<(String, String)>,
     ) {
         let space = Space(self.clone());
-        let ack = ServerSideAck {
+        let until = Instant::now() + MAX_SERVICE;
+        let mut ack = ServerSideAck {
             space: space.clone(),
             asker,
+            until,
         };
         let arguments = args.split_off(1);
         let name = args.first().and_then(Value::as_str);
         let Some(handler) = name.and_then(|name| self.handlers.server_side.get(name)) else {
             return;
         };
-        let Some(service) = self.begin_service() else {
+        let Some(service) = self.begin_service(Kind::Handler) else {
+            // Who is not served has not answered.
+            ack.asker = None;
             return;
         };
         let (handler, args) = (handler.clone(), arguments);
         let running: BoxFuture = Box::pin(async move {
             let _service = service;
-            handler(ServerSide { space, args, ack }).await;
+            let counters = space.0.counters.clone();
+            let handled = handler(ServerSide { space, args, ack });
+            if timeout_at(until, handled).await.is_err() {
+                counters.refuse(Refusal::Congestion);
+            }
         });
         // Bounded by the services, so there is room.
         let _ = self.starting.leave(running);

@@ -2,52 +2,74 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use unisono_cluster::{
-    AnswerBody, Broadcast as Message, Change, Flags, Members, Request, RequestBody,
-};
+use unisono_cluster::{AnswerBody, Broadcast as Message, Flags, Members, Request, RequestBody};
 use unisono_proto::Value;
 
-use super::RemoteSocket;
+use super::changing::change_one;
 use crate::acks::Sink;
 use crate::error::EmitError;
+use crate::port::deadline_after;
 use crate::socket::Socket;
 use crate::space::SpaceInner;
 use crate::stats::Refusal;
 
-/// Broadcasts and handlers for other nodes under way in a namespace: each holds memory until clients have answered. More at a time is a
-/// node that asks in a loop.
+/// Things of one kind that are under way for other nodes in a namespace: broadcasts that wait for their clients, or handlers. Each holds
+/// memory for as long; more at a time is a node that asks in a loop.
 const MAX_SERVICES: usize = 256;
 
-/// How long clients are waited for on behalf of another node, whatever it asks for: it may have died meanwhile.
-const MAX_ACK_WAIT: Duration = Duration::from_secs(120);
+/// How long clients are waited for, or a handler may take, on behalf of another node, whatever it asks for: it may have died meanwhile.
+pub(super) const MAX_SERVICE: Duration = Duration::from_secs(120);
 
-/// Sockets that are described in less than a millisecond.
-const FEW_SOCKETS: usize = 64;
+/// What is under way for other nodes in a namespace. One kind takes no places of another.
+#[derive(Default)]
+pub(crate) struct Serving {
+    acks: AtomicUsize,
+    handlers: AtomicUsize,
+}
 
 /// Something that is done for another node and takes time.
-pub(super) struct Service(Arc<SpaceInner>);
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// Clients are waited for.
+    Acks,
+    /// A handler of a server-side event runs.
+    Handler,
+}
+
+impl Serving {
+    fn of(&self, kind: Kind) -> &AtomicUsize {
+        match kind {
+            Kind::Acks => &self.acks,
+            Kind::Handler => &self.handlers,
+        }
+    }
+}
+
+/// A place among the things that are done for other nodes.
+pub(super) struct Service(Arc<SpaceInner>, Kind);
 
 impl Drop for Service {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.counters.refuse(Refusal::Panic);
         }
-        self.0.serving.fetch_sub(1, Relaxed);
+        self.0.serving.of(self.1).fetch_sub(1, Relaxed);
     }
 }
 
 impl SpaceInner {
-    /// Takes a place among the things that are done for other nodes; `None` if they are too many, which is counted.
-    pub(super) fn begin_service(self: &Arc<Self>) -> Option<Service> {
-        if self.serving.fetch_add(1, Relaxed) >= MAX_SERVICES {
-            self.serving.fetch_sub(1, Relaxed);
+    /// Takes a place; `None` if there are too many of the kind, which is counted.
+    pub(super) fn begin_service(self: &Arc<Self>, kind: Kind) -> Option<Service> {
+        let serving = self.serving.of(kind);
+        if serving.fetch_add(1, Relaxed) >= MAX_SERVICES {
+            serving.fetch_sub(1, Relaxed);
             self.counters.refuse(Refusal::Congestion);
             return None;
         }
-        Some(Service(self.clone()))
+        Some(Service(self.clone(), kind))
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -117,33 +139,13 @@ impl SpaceInner {
         })
     }
 
-    /// Describes sockets: elsewhere where it takes time, because whoever calls holds up every message behind this one.
-    fn serve_fetch(self: &Arc<Self>, uid: String, id: String, sockets: Vec<Socket>) {
-        let describe = |sockets: &[Socket]| {
-            let sockets = RemoteSocket::local(sockets).map(RemoteSocket::into_value);
-            AnswerBody::Sockets(sockets.collect())
-        };
-        if sockets.len() <= FEW_SOCKETS {
-            // An error is counted there; whoever asks misses this node.
-            let _ = self.answer(&uid, &id, describe(&sockets));
-            return;
-        }
-        let (Some(service), Some(port)) = (self.begin_service(), &self.port) else {
-            return;
-        };
-        port.bus.runtime.spawn_blocking(move || {
-            let _ = service.0.answer(&uid, &id, describe(&sockets));
-        });
-    }
-
-    /// Sends an event to the members here and passes their acknowledgements on, as they come.
+    /// Sends an event to the members here and passes their acknowledgements on, as they come. Where too many are waited for already the
+    /// event is delivered all the same, and whoever asks hears of how many it misses.
     fn serve_broadcast(self: &Arc<Self>, uid: &str, id: &str, message: Message) {
-        let Some(service) = self.begin_service() else {
-            return;
-        };
+        let service = self.begin_service(Kind::Acks);
         let timeout = message.flags.timeout_ms.map(Duration::from_millis);
         let own = || self.port.as_ref().map(|port| port.bus.requests.timeout);
-        let timeout = timeout.or_else(own).unwrap_or_default().min(MAX_ACK_WAIT);
+        let timeout = timeout.or_else(own).unwrap_or_default().min(MAX_SERVICE);
         let message = Message {
             // As for Node's, whoever is asked gets it.
             flags: Flags::default(),
@@ -167,10 +169,12 @@ impl SpaceInner {
         };
         let count = AnswerBody::ClientCount(asked.count() as u64);
         let _ = self.answer(uid, id, count);
-        if asked.count() > 0 {
+        // Dropped, no client is waited for.
+        if let Some(service) = service.filter(|_| asked.count() > 0) {
+            let deadline = deadline_after(timeout);
             self.spawn(async move {
                 let _service = service;
-                asked.answers(timeout).await;
+                asked.answers(deadline).await;
             });
         }
     }
@@ -183,47 +187,5 @@ impl SpaceInner {
                 sockets.push(Socket(resident.socket.clone()));
             });
         sockets
-    }
-
-    pub(crate) fn join_members(
-        &self,
-        members: &Members,
-        rooms: &[String],
-    ) -> Result<(), EmitError> {
-        let mut all = Ok(());
-        for socket in self.members(members) {
-            if let Err(error) = socket.join_all(rooms) {
-                all = Err(error.into());
-            }
-        }
-        all
-    }
-
-    pub(crate) fn leave_members(&self, members: &Members, rooms: &[String]) {
-        for socket in self.members(members) {
-            rooms.iter().for_each(|room| socket.leave(room));
-        }
-    }
-
-    pub(crate) fn disconnect_members(&self, members: &Members, close: bool) {
-        for socket in self.members(members) {
-            end(&socket, close);
-        }
-    }
-}
-
-fn change_one(socket: &Socket, change: &Change) {
-    match change {
-        // A refusal is counted there.
-        Change::Join(room) => drop(socket.join(room)),
-        Change::Leave(room) => socket.leave(room),
-        Change::Disconnect(close) => end(socket, *close),
-    }
-}
-
-fn end(socket: &Socket, close: bool) {
-    match close {
-        true => socket.disconnect_and_close(),
-        false => socket.disconnect(),
     }
 }

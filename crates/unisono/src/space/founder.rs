@@ -1,6 +1,6 @@
 //! How namespaces begin.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use crate::bus::Bus;
 use crate::dynamic::Lease;
 use crate::namespace::Handlers;
 use crate::port::Port;
+use crate::requests::Serving;
 use crate::stats::Counters;
 use crate::turnstile::Turnstile;
 
@@ -32,7 +33,9 @@ impl Founder {
     ) -> SpaceInner {
         let port = self.bus.as_ref().map(|bus| {
             let node = Node::new(crate::ids::new_uid(), bus.key.as_str(), &*name);
-            let node = node.asking_as(bus.asks_as.as_str());
+            let node = node
+                .asking_as(bus.asks_as.as_str())
+                .keeping_in(bus.ledger.clone());
             Port::new(bus.clone(), node, self.epoch)
         });
         SpaceInner {
@@ -44,7 +47,7 @@ impl Founder {
             line: Turnstile::default(),
             max_rooms: self.max_rooms,
             next_ack_id: AtomicU64::new(0),
-            serving: AtomicUsize::new(0),
+            serving: Serving::default(),
             starting: Turnstile::default(),
             lease,
         }

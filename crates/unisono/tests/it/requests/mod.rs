@@ -4,6 +4,8 @@ mod cluster;
 mod compared;
 mod emitter;
 mod forged;
+mod hindered;
 mod memory;
 mod partial;
 mod pods;
+mod serving;
