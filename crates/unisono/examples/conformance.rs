@@ -69,7 +69,11 @@ async fn main() -> std::io::Result<()> {
         })
         .build();
     let port = std::env::var("PORT").unwrap_or("3000".into());
-    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    // Suites connect to `localhost`, which may be the address of either family: the one socket takes both, where there is IPv6 at all.
+    let listener = match tokio::net::TcpListener::bind(format!("[::]:{port}")).await {
+        Ok(listener) => listener,
+        Err(_) => tokio::net::TcpListener::bind(format!("0.0.0.0:{port}")).await?,
+    };
     println!("listening on http://127.0.0.1:{port}");
     let app = axum::Router::new().layer(io.layer()).layer(engine.layer());
     unisono::serve(listener, app, std::future::pending()).await
