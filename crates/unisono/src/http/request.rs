@@ -17,6 +17,7 @@ use super::{handshake, polling};
 use crate::conn::Conn;
 use crate::cors::Verdict;
 use crate::server::Server;
+use crate::session::is_ours;
 use crate::stats::Refusal;
 
 /// What is left to do for an answer.
@@ -106,10 +107,16 @@ where
     let mut found = None;
     let lookup = |sid: &engine::Sid| {
         let conn = server.session(sid)?;
-        let transport = match conn.mailbox().polling {
+        let mail = conn.mailbox();
+        // Ended, and the client is not to be told: it is gone, though its task may not have got to it yet.
+        if mail.closing.is_some_and(|reason| !is_ours(reason)) {
+            return None;
+        }
+        let transport = match mail.polling {
             Some(_) => Transport::Polling,
             None => Transport::WebSocket,
         };
+        drop(mail);
         let revision = conn.dialect.revision;
         found = Some(conn);
         Some((transport, revision))

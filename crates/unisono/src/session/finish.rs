@@ -126,7 +126,7 @@ impl Session {
 }
 
 /// Whether the server has ended the session, so that the client is still to be told.
-fn is_ours(reason: CloseReason) -> bool {
+pub(crate) fn is_ours(reason: CloseReason) -> bool {
     matches!(
         reason,
         CloseReason::ForcedClose | CloseReason::ServerShuttingDown

@@ -36,6 +36,7 @@ use crate::seats::Seat;
 use crate::server::Server;
 use crate::stats::Refusal;
 use connecting::Connecting;
+pub(crate) use finish::is_ours;
 use plain::Plain;
 pub(crate) use polling::Payload;
 use polling::Polling;
