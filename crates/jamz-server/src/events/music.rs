@@ -59,6 +59,7 @@ pub(super) async fn join(socket: Socket, State(app): State<App>, Data(payload): 
     };
     let was_member = Member::of(&socket).remember(&app, &socket, &entry, &user);
     let back = reannounce(&app, &socket, &entry, &user).await;
+    app.sessions().catch_up(&entry).await;
     app.sessions().join(&entry, &socket, |state| {
         // A member has heard of its own return with the others.
         if let Some(back) = back.filter(|_| !was_member) {

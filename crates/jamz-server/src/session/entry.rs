@@ -97,6 +97,11 @@ impl Entry {
         self.shown.load(SeqCst)
     }
 
+    /// Whether clients here were shown a newer state than this copy is: it is being read again, or soon will be.
+    pub(super) fn is_outrun(&self) -> bool {
+        self.shown() > self.replica().state().revision
+    }
+
     pub(super) fn set_shown(&self, revision: u32) {
         self.shown.fetch_max(revision, SeqCst);
     }

@@ -154,6 +154,11 @@ impl Replica {
         std::mem::take(&mut self.untold)
     }
 
+    /// Somebody was shown this state although others know a newer one.
+    pub fn set_untold(&mut self) {
+        self.untold = true;
+    }
+
     /// Whether a load is running.
     pub fn is_loading(&self) -> bool {
         self.loading.is_some()

@@ -216,6 +216,10 @@ impl Sessions {
                     tracing::error!(socket = socket.id(), %error, "cannot join a session's room");
                 }
             }
+            if entry.is_outrun() {
+                // What the others were shown, this one must be told when it is read.
+                entry.replica().set_untold();
+            }
             show(&entry.state());
         });
     }

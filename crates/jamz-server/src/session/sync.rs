@@ -5,6 +5,7 @@
 //! the same state: of every part the change that came last.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use unisono::Prepared;
 
@@ -22,6 +23,9 @@ use crate::store::{Replaced, Unavailable};
 /// failed attempt means that another pod got through.
 const SYNC_ATTEMPTS: usize = 8;
 
+/// How long a newcomer waits for a state that others were shown already. A read takes milliseconds.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(1);
+
 impl Sessions {
     /// [`Self::sync`] in a task of its own, which comes to its end even if the caller goes
     /// away. Returns whether it worked.
@@ -29,6 +33,14 @@ impl Sessions {
         let (sessions, entry) = (self.clone(), entry.clone());
         let task = tokio::spawn(async move { sessions.sync(&entry).await.is_ok() });
         task.await.unwrap_or(false)
+    }
+
+    /// Waits until this pod's copy is what clients here were shown, for a moment at most: whoever joins is to see what the others see.
+    pub async fn catch_up(&self, entry: &Arc<Entry>) {
+        if entry.is_outrun() {
+            // Not in time: [`Self::join`] sees to it that whoever joins is told later.
+            let _ = tokio::time::timeout(CATCH_UP_LIMIT, self.sync_in_task(entry)).await;
+        }
     }
 
     /// Reads the session and writes back what the store does not know. Clients of this pod

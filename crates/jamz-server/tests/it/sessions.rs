@@ -99,7 +99,7 @@ struct Bench {
     entry: Arc<Entry>,
     events: Events,
     _client: Client,
-    _io: Io,
+    io: Io,
 }
 
 impl Bench {
@@ -141,7 +141,7 @@ impl Bench {
             entry,
             events,
             _client: client,
-            _io: io,
+            io,
         }
     }
 
@@ -280,6 +280,39 @@ async fn a_state_that_cannot_be_told_is_still_brought_in_and_known_to_all_pods()
         })
         .await;
     }
+}
+
+/// Another pod's state is shown to the clients of this one before this one has read it.
+#[tokio::test]
+async fn whoever_joins_before_a_state_is_read_is_told_of_it_as_well() {
+    let (bus, shared) = (MemoryBus::new(), SharedSessions::default());
+    let mut one = Bench::on(&bus, &shared).await;
+    let mut two = Bench::on(&bus, &shared).await;
+    one.mode(AWAY);
+    // Not the controller, whose moves everybody is told in any case.
+    let change = Change {
+        session: SessionId::Default,
+        guard: None,
+        set: vec![(Part::Playlist, "[1]".to_owned())],
+        now_ms: 10,
+        known_revision: 0,
+    };
+    let nothing = serde_json::json!({});
+    let changed = one.sessions.change(&one.entry, change, &["list"], &nothing);
+    assert_eq!(changed.await, Verdict::Done { revision: 1 });
+    one.hears_all(&[("list", 1, "")]).await;
+    two.mode(AWAY);
+    one.mode(GOOD);
+    two.hears_all(&[(STATE, 2, "")]).await;
+    let newcomer = two.io.of("/").unwrap().local_sockets().remove(0);
+    let mut shown = None;
+    two.sessions.join(&two.entry, &newcomer, |state| {
+        shown = Some(state.revision);
+    });
+    assert_eq!(shown, Some(0), "it could not be read");
+    two.mode(GOOD);
+    two.hears_all(&[(STATE, 2, "")]).await;
+    assert_eq!(two.entry.state(), two.stored().await);
 }
 
 /// How often one pod changes the session alone while another commits.
