@@ -183,6 +183,7 @@ pub(crate) fn ensure_python_packages() -> Result<()> {
                 "pip",
                 "install",
                 "--quiet",
+                "--no-deps",
                 "--disable-pip-version-check",
             ])
             .args(["--requirement", "requirements.txt"])

@@ -41,6 +41,7 @@ mod answer;
 mod body;
 mod channel;
 mod decode;
+mod emission;
 mod encode;
 mod error;
 mod request;
@@ -53,9 +54,12 @@ pub use channel::{
 };
 pub use decode::{Message, decode};
 pub(crate) use decode::{peek_seq, peek_uid};
+pub use emission::Emission;
 pub use encode::{Template, encode, encode_template};
 pub use error::{DecodeError, EncodeError, RequestError};
-pub use request::{Change, Request, RequestBody, decode_request, encode_request};
+pub use request::{
+    Change, RESERVED_SERVER_SIDE, Request, RequestBody, decode_request, encode_request,
+};
 pub use sockets::SocketsAnswer;
 
 /// The channel prefix that the Node.js adapter and emitter use when not told otherwise.

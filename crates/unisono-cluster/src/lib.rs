@@ -40,8 +40,8 @@ pub use broker::{
     Broker, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError, Subscription,
 };
 pub use classic::{
-    Answer, AnswerBody, Change, DecodeError, EncodeError, Request, RequestBody, RequestError,
-    Template,
+    Answer, AnswerBody, Change, DecodeError, Emission, EncodeError, Request, RequestBody,
+    RequestError, Template,
 };
 pub use memory::{MemoryBroker, MemoryBus};
 pub use node::{

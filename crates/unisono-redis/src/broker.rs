@@ -31,10 +31,7 @@ impl RedisBroker {
     /// # Panics
     /// Outside a tokio runtime, whose tasks the link runs on.
     pub fn start(config: RedisConfig) -> Self {
-        if config.is_tls() {
-            // Fails when the process has chosen a provider already, which serves as well.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
+        config.choose_tls_provider();
         let link = Arc::new(Link::new(config));
         tokio::spawn(link::run(link.clone()));
         tokio::spawn(publisher::run(link.clone()));

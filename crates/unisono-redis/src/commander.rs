@@ -18,9 +18,9 @@ pub struct Commander {
 /// What went wrong, by what the caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandErrorKind {
-    /// The link is not up; nothing was sent. Try again when it is.
+    /// There is no connection; nothing was sent. Try again when there is.
     Unavailable,
-    /// No reply within the deadline (1 s). The command may have been, or may yet be, executed.
+    /// No reply within the deadline (1 s, or the emitter's). The command may have been, or may yet be, executed.
     Timeout,
     /// The connection broke while waiting. The command may have been executed.
     Disconnected,
@@ -37,6 +37,10 @@ pub struct CommandError {
 }
 
 impl CommandError {
+    pub(crate) fn new(kind: CommandErrorKind, source: Option<RedisError>) -> Self {
+        Self { kind, source }
+    }
+
     /// What kind of failure it was.
     pub fn kind(&self) -> CommandErrorKind {
         self.kind

@@ -111,8 +111,16 @@ impl RedisConfig {
         self
     }
 
-    pub(crate) fn is_tls(&self) -> bool {
+    fn is_tls(&self) -> bool {
         matches!(self.connection.0.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
+    /// To be called before connecting.
+    pub(crate) fn choose_tls_provider(&self) {
+        if self.is_tls() {
+            // Fails when the process has chosen a provider already, which serves as well.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
     }
 
     pub(crate) fn client(&self) -> RedisResult<Client> {

@@ -12,6 +12,8 @@
 //! The link never trusts silence: after a second without any message it publishes to a channel of its own, and when that does not come
 //! back it is deaf and connects anew. See [`unisono_cluster::broker`] for the contract and the states.
 //!
+//! An [`Emitter`] is for programs that only emit: one connection, no subscription.
+//!
 //! Needs Redis 6 or later (RESP3). Never retries a publish, so nothing is sent twice; never blocks a caller; never prints a password.
 //!
 //! ```no_run
@@ -31,6 +33,7 @@ mod broker;
 mod buffer;
 mod commander;
 mod config;
+mod emitter;
 mod limits;
 mod link;
 mod publisher;
@@ -38,5 +41,6 @@ mod publisher;
 pub use broker::RedisBroker;
 pub use commander::{CommandError, CommandErrorKind, Commander};
 pub use config::{ConfigError, RedisConfig, redact_url};
+pub use emitter::{Emitter, EmitterBroadcast, EmitterError};
 /// For the types of scripts, commands and replies.
 pub use redis;

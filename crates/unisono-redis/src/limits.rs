@@ -51,3 +51,6 @@ pub(crate) const PUBLISH_BUFFER_MESSAGES: usize = 65_536;
 /// How long a message may wait. Later than this it would surprise whoever gets it: players have moved on, and after an outage the state is
 /// read again anyway.
 pub(crate) const PUBLISH_MAX_AGE: Duration = Duration::from_secs(5);
+
+/// For one call of an emitter, connecting included: as long as a message may wait in a broker.
+pub(crate) const EMIT_DEADLINE: Duration = PUBLISH_MAX_AGE;

@@ -19,6 +19,7 @@ use crate::config::RedisConfig;
 
 pub(crate) use driver::run;
 pub(crate) use gate::Gate;
+pub(crate) use session::connect;
 
 /// What the tasks of one broker and its callers share.
 pub(crate) struct Link {

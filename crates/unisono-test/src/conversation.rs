@@ -39,7 +39,13 @@ impl Conversation {
 
     /// Any number of clients of python-socketio; `flavour` is `sync` (requests and websocket-client) or `async` (aiohttp).
     pub async fn python_clients(flavour: &str) -> Self {
-        Self::with(Peer::python("python/client.py", &[flavour])).await
+        Self::with(Peer::python("python/client.py", &[flavour], &[])).await
+    }
+
+    /// An emitter in Python, which is no pod: the package `socket.io-emitter`.
+    pub async fn python_emitter(redis_url: &str) -> Self {
+        let environment = [("REDIS_URL", redis_url)];
+        Self::with(Peer::python("python/emitter.py", &[], &environment)).await
     }
 
     /// Any number of clients of the crate `rust_socketio`.

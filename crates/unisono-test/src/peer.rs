@@ -38,16 +38,17 @@ impl Peer {
         Self::spawn(script, command)
     }
 
-    /// Runs a script with the Python of `e2e/python/.venv`, in the `e2e` directory.
+    /// Runs a script with the Python of `e2e/python/.venv`, in the `e2e` directory, with variables added to its environment.
     ///
     /// # Panics
     /// When that environment is not there.
-    pub fn python(script: &str, args: &[&str]) -> Self {
+    pub fn python(script: &str, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let interpreter = Self::directory().join("python/.venv/bin/python");
         assert_installed(&interpreter);
         let mut command = Command::new(interpreter);
         // Reads and writes UTF-8 whatever the locale, and leaves no bytecode beside the scripts.
         command.args(["-X", "utf8", "-B"]).arg(script).args(args);
+        command.envs(environment.iter().copied());
         Self::spawn(script, command)
     }
 

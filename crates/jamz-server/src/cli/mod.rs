@@ -13,6 +13,7 @@ macro_rules! say {
 mod check_config;
 mod demo;
 mod doctor;
+mod emit;
 mod healthcheck;
 mod private_redis;
 mod proof;
@@ -48,6 +49,7 @@ enum Command {
     Demo(demo::Options),
     /// Show the same on running pods
     Verify(verify::Options),
+    Emit(emit::Options),
     /// Look at the Redis behind REDIS_URL and say what must be done
     Doctor,
     /// Check the configuration and show it, without secrets
@@ -64,6 +66,7 @@ pub fn run() -> ExitCode {
         Command::Serve => with_config(serve::run),
         Command::Demo(options) => demo::run(&options),
         Command::Verify(options) => verify::run(&options),
+        Command::Emit(options) => with_config(|config| emit::run(&config, options)),
         Command::Doctor => with_config(|config| doctor::run(&config)),
         Command::CheckConfig => with_config(|config| check_config::run(&config)),
         Command::Healthcheck => with_config(|config| healthcheck::run(&config)),

@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod deploy;
 mod document;
+mod emit;
 mod events;
 mod flood;
 mod http;

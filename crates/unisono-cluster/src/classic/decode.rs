@@ -139,6 +139,8 @@ fn options(reader: &mut Reader<'_>, broadcast: &mut Broadcast) -> Result<(), Dec
 fn names(reader: &mut Reader<'_>) -> Result<Vec<String>, DecodeError> {
     let len = match reader.token()? {
         Token::Null => return Ok(Vec::new()),
+        // JavaScript makes an empty set of it, and emitters in other languages write it.
+        Token::Str(text) if text.is_empty() => return Ok(Vec::new()),
         Token::Array(len) => len,
         _ => return Err(DecodeError::Rooms),
     };

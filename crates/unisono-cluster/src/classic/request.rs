@@ -12,7 +12,7 @@ use crate::msgpack::Writer;
 /// Something that one node asks of all the others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// Who asks: names the channel of private answers. Empty from an emitter that names itself nothing.
+    /// Who asks: names the channel of private answers. Empty from an emitter that names itself nothing, and then not written.
     pub uid: String,
     /// What answers repeat. `None` if none are wanted.
     pub id: Option<String>,
@@ -82,6 +82,10 @@ pub enum Change {
     /// It ends, and with `true` the connection under it too.
     Disconnect(bool),
 }
+
+/// Names of events for nodes that they keep for themselves: a Node.js pod takes the first three for its own events, and the last ends a pod
+/// without a listener. Not to be sent.
+pub const RESERVED_SERVER_SIDE: [&str; 4] = ["connect", "connection", "new_namespace", "error"];
 
 pub(super) const SOCKETS: i64 = 0;
 pub(super) const ALL_ROOMS: i64 = 1;
@@ -269,7 +273,10 @@ pub fn encode_request(nsp: &str, request: &Request) -> Result<Bytes, EncodeError
             (SERVER_SIDE_EMIT, vec![("data", Value::Array(args.clone()))])
         }
     };
-    let mut fields = vec![("uid", Value::from(request.uid.as_str()))];
+    let mut fields = Vec::with_capacity(3 + rest.len());
+    if !request.uid.is_empty() {
+        fields.push(("uid", Value::from(request.uid.as_str())));
+    }
     fields.extend(request.id.as_deref().map(|id| ("requestId", id.into())));
     fields.push(("type", Value::Int(kind)));
     fields.extend(rest);

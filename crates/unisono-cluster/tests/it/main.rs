@@ -2,6 +2,7 @@
 
 mod asking;
 mod classic;
+mod emission;
 mod envelopes;
 mod hostile;
 mod memory;

@@ -100,7 +100,8 @@ fn push_handler(
     }
 }
 
-async fn connect(
+/// Opens a connection that tells its name.
+pub(crate) async fn connect(
     client: &redis::Client,
     config: &AsyncConnectionConfig,
     client_name: &str,

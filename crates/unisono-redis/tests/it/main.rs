@@ -2,5 +2,6 @@
 
 mod commands;
 mod conformance;
+mod emitter;
 mod outages;
 mod support;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
+use unisono_cluster::classic::RESERVED_SERVER_SIDE;
 use unisono_cluster::{AnswerBody, RequestBody};
 use unisono_proto::Value;
 use unisono_proto::value::{ValueError, from_args, to_args, to_value};
@@ -19,9 +20,6 @@ use crate::handler::BoxFuture;
 use crate::namespace::Namespace;
 use crate::space::{Space, SpaceInner};
 use crate::stats::Refusal;
-
-/// Names that nodes keep for themselves: a Node.js pod takes the first three for its own events, and the last ends a pod without a listener.
-const RESERVED: [&str; 4] = ["connect", "connection", "new_namespace", "error"];
 
 pub(crate) type ServerSideHandler = Arc<dyn Fn(ServerSide) -> BoxFuture + Send + Sync>;
 
@@ -177,7 +175,7 @@ impl Space {
 }
 
 fn server_side<T: Serialize + ?Sized>(event: &str, data: &T) -> Result<RequestBody, EmitError> {
-    if RESERVED.contains(&event) {
+    if RESERVED_SERVER_SIDE.contains(&event) {
         return Err(EmitError::Reserved(event.to_owned()));
     }
     let mut args = to_args(data)?;

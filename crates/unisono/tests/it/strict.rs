@@ -25,7 +25,7 @@ impl Far {
     async fn start(self) -> Conversation {
         match self {
             Self::Ws => Conversation::start("peers/raw.js", &[]).await,
-            Self::Websockets => Conversation::with(Peer::python("python/raw.py", &[])).await,
+            Self::Websockets => Conversation::with(Peer::python("python/raw.py", &[], &[])).await,
         }
     }
 }

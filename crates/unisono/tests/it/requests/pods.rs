@@ -16,6 +16,9 @@ use crate::server::{Spread, TestServer, namespace};
 /// How long requests wait here: what is there comes in milliseconds, and some tests wait for what does not come.
 pub(crate) const REQUESTS_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A namespace of all pods beside `/`.
+pub(crate) const SECOND: &str = "/second";
+
 /// One of ours.
 pub(crate) struct Ours {
     pub(crate) server: TestServer,
@@ -40,6 +43,7 @@ impl Ours {
         let broker = RedisBroker::start(RedisConfig::parse(&redis.url()).unwrap());
         let io = Io::builder()
             .namespace(namespace("/").on_server_side("sse", answer))
+            .namespace(namespace(SECOND))
             .broker(Arc::new(broker), "socket.io")
             .requests_timeout(REQUESTS_TIMEOUT)
             .publish_on_specific_response_channel(private)
@@ -68,6 +72,7 @@ impl Pod {
             ("REDIS_CLIENT", library),
             ("REQUESTS_TIMEOUT_MS", timeout.as_str()),
             ("SPECIFIC_RESPONSES", if private { "1" } else { "" }),
+            ("NAMESPACES", SECOND),
         ];
         let pod = Conversation::start("peers/node-pod.js", &environment).await;
         Self::Node(Box::new(pod))
@@ -247,7 +252,7 @@ impl<'a> Target<'a> {
         Self { rooms, except: &[] }
     }
 
-    fn fields(&self) -> Value {
+    pub(crate) fn fields(&self) -> Value {
         json!({ "rooms": self.rooms, "except": self.except })
     }
 
