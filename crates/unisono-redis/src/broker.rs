@@ -13,8 +13,10 @@ use unisono_cluster::{
 
 use crate::commander::Commander;
 use crate::config::RedisConfig;
+use crate::failure::{Deed, Failure};
 use crate::limits::REPLY_DEADLINE;
 use crate::link::{self, Link};
+use crate::nodes::RequestError;
 use crate::publisher;
 
 /// How often [`RedisBroker::flush`] looks whether all is sent.
@@ -51,6 +53,11 @@ impl RedisBroker {
     /// What went wrong last, without secrets; `None` if nothing ever did.
     pub fn last_error(&self) -> Option<String> {
         self.link.last_error()
+    }
+
+    /// What Redis does not let this process do, and the ACL rule that allows it; `None` while it refuses nothing. The link tries on.
+    pub fn refusal(&self) -> Option<String> {
+        self.link.refusal()
     }
 
     /// Returns when everything published so far is confirmed, dropped or given up. For a process that is about to end; bound the time.
@@ -119,7 +126,7 @@ impl Broker for RedisBroker {
     }
 }
 
-/// `PUBSUB NUMSUB`, when what this broker wanted to hear by now is confirmed: otherwise it might count itself or not.
+/// `PUBSUB NUMSUB` on all servers, when what this broker wanted to hear by now is confirmed: otherwise it might count itself or not.
 async fn count(link: Arc<Link>, channel: String) -> Result<usize, CountError> {
     if !link.state.borrow().is_up() {
         return Err(CountError);
@@ -133,17 +140,21 @@ async fn count(link: Arc<Link>, channel: String) -> Result<usize, CountError> {
     // The sender is in `link`, which we hold.
     confirmed.await.map_err(|_| CountError)?.ok();
     drop(followed);
-    let mut command = redis::cmd("PUBSUB");
-    command.arg("NUMSUB").arg(&channel);
-    let reply = Commander::new(link).query(&command).await;
-    let counts: Vec<(String, usize)> = reply
-        .ok()
-        .and_then(|reply| redis::from_redis_value(reply).ok())
-        .ok_or(CountError)?;
-    match counts.as_slice() {
-        [(_, count)] => Ok(*count),
-        _ => Err(CountError),
-    }
+    let nodes = link
+        .connections
+        .borrow()
+        .clone()
+        .ok_or(CountError)?
+        .commander;
+    // In a cluster every node answers for itself, one after its connection was opened.
+    let counted = timeout(REPLY_DEADLINE, nodes.count(&channel)).await;
+    counted.map_err(|_| CountError)?.map_err(|error| {
+        if let RequestError::Home(error) | RequestError::Elsewhere(error) = error {
+            let deed = Deed::Command("pubsub|numsub");
+            link.note(Failure::of(&error, link.config.user(), deed));
+        }
+        CountError
+    })
 }
 
 impl Drop for RedisBroker {

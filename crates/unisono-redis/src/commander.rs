@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use redis::{Cmd, RedisError, Script, Value};
+use redis::{Cmd, RedisError, Script, ServerErrorKind, Value};
 use tokio::time::timeout;
 use unisono_cluster::LinkState;
 
+use crate::failure::Failure;
 use crate::limits::REPLY_DEADLINE;
 use crate::link::{Connections, Link};
+use crate::nodes::{Request, RequestError};
 
 /// Runs scripts and commands on a connection of its own. Clones are cheap and share it.
+///
+/// In a Redis Cluster they go to the node that serves their key, and follow the key when it moves: the first of a script's keys, or a
+/// command's first argument.
 #[derive(Clone)]
 pub struct Commander {
     link: Arc<Link>,
@@ -18,7 +23,7 @@ pub struct Commander {
 /// What went wrong, by what the caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandErrorKind {
-    /// There is no connection; nothing was sent. Try again when there is.
+    /// There is no connection, or none to the node of the cluster that has the key; nothing was sent. Try again when there is.
     Unavailable,
     /// No reply within the deadline (1 s, or the emitter's). The command may have been, or may yet be, executed.
     Timeout,
@@ -89,21 +94,16 @@ impl Commander {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Value, CommandError> {
-        let mut connections = self.connections()?;
-        let mut invocation = script.prepare_invoke();
-        for key in keys {
-            invocation.key(*key);
-        }
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(script.get_hash()).arg(keys.len()).arg(keys);
         for arg in args {
-            invocation.arg(*arg);
+            command.arg(*arg);
         }
-        let generation = connections.generation;
-        let reply = timeout(
-            REPLY_DEADLINE,
-            invocation.invoke_async(&mut connections.commander),
-        )
-        .await;
-        self.outcome(reply.ok(), generation)
+        let request = Request {
+            command: &command,
+            script: Some(script),
+        };
+        self.run(&request).await
     }
 
     /// Runs a command.
@@ -111,14 +111,23 @@ impl Commander {
     /// # Errors
     /// See [`CommandErrorKind`]. Fails at once when the link is not up.
     pub async fn query(&self, command: &Cmd) -> Result<Value, CommandError> {
-        let mut connections = self.connections()?;
-        let generation = connections.generation;
-        let reply = timeout(
-            REPLY_DEADLINE,
-            command.query_async(&mut connections.commander),
-        )
-        .await;
-        self.outcome(reply.ok(), generation)
+        let request = Request {
+            command,
+            script: None,
+        };
+        self.run(&request).await
+    }
+
+    async fn run(&self, request: &Request<'_>) -> Result<Value, CommandError> {
+        let connections = self.connections()?;
+        let mut at = None;
+        let reply = timeout(REPLY_DEADLINE, connections.commander.run(request, &mut at)).await;
+        if let (Err(_), Some(node)) = (&reply, &at) {
+            // Another node of the cluster hangs; the link does not.
+            connections.commander.give_up(node);
+            return Err(CommandError::new(CommandErrorKind::Timeout, None));
+        }
+        self.outcome(reply.ok(), connections.generation)
     }
 
     /// True when commands can be sent now.
@@ -128,42 +137,58 @@ impl Commander {
 
     fn connections(&self) -> Result<Connections, CommandError> {
         let current = self.link.connections.borrow().clone();
-        current.filter(|_| self.is_available()).ok_or(CommandError {
-            kind: CommandErrorKind::Unavailable,
-            source: None,
-        })
+        current
+            .filter(|_| self.is_available())
+            .ok_or(CommandError::new(CommandErrorKind::Unavailable, None))
     }
 
     /// `None` is a reply that did not come in time.
     fn outcome(
         &self,
-        reply: Option<Result<Value, RedisError>>,
+        reply: Option<Result<Value, RequestError>>,
         generation: u64,
     ) -> Result<Value, CommandError> {
-        let error = match reply {
+        let (error, is_home) = match reply {
             Some(Ok(value)) => return Ok(value),
-            Some(Err(error)) => error,
+            Some(Err(RequestError::Unreachable)) => {
+                return Err(CommandError::new(CommandErrorKind::Unavailable, None));
+            }
+            Some(Err(RequestError::Home(error))) => (error, true),
+            Some(Err(RequestError::Elsewhere(error))) => (error, false),
             None => {
                 // A connection of its own, with nothing to probe it: its silence is all there is to notice.
                 self.link.lost(generation, None);
-                return Err(CommandError {
-                    kind: CommandErrorKind::Timeout,
-                    source: None,
-                });
+                return Err(CommandError::new(CommandErrorKind::Timeout, None));
             }
         };
         let kind = if error.is_timeout() {
-            self.link.lost(generation, Some(&error));
             CommandErrorKind::Timeout
         } else if error.is_unrecoverable_error() {
-            self.link.lost(generation, Some(&error));
             CommandErrorKind::Disconnected
         } else {
             CommandErrorKind::Refused
         };
-        Err(CommandError {
-            kind,
-            source: Some(error),
-        })
+        if is_home && kind != CommandErrorKind::Refused {
+            self.link.lost(generation, Some(&error));
+        }
+        self.note_misplaced(&error, generation);
+        Err(CommandError::new(kind, Some(error)))
+    }
+
+    /// Redis is there, and is not what was configured.
+    fn note_misplaced(&self, error: &RedisError, generation: u64) {
+        if error.kind() == ServerErrorKind::ReadOnly.into() {
+            // The master of yesterday: the way there leads elsewhere by now, or soon.
+            self.link.note(Failure::new(
+                "this Redis is a replica, which takes no changes (READONLY): looking for its master",
+            ));
+            self.link.lost(generation, None);
+        } else if error.kind() == ServerErrorKind::Moved.into() && !self.link.config.is_cluster() {
+            self.link.note(Failure {
+                text: "this Redis is a node of a cluster (MOVED): give the URLs of several nodes with commas between, or this one twice"
+                    .to_owned(),
+                is_refusal: true,
+            });
+        }
     }
 }

@@ -1,18 +1,32 @@
 //! Where Redis is, checked before anything is started.
 
+mod address;
+mod material;
+mod redact;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use redis::IntoConnectionInfo;
-use redis::io::tcp::TcpSettings;
-use redis::{Client, ConnectionAddr, RedisResult, TlsCertificates};
+pub(crate) use address::{Address, Topology};
+pub(crate) use material::{Login, Material, Tls};
+pub(crate) use redact::Redacted;
+pub use redact::redact_url;
 
 use crate::limits::{PUBLISH_BUFFER_BYTES, PUBLISH_BUFFER_MESSAGES, PUBLISH_MAX_AGE};
 
 /// Where Redis is and how this process appears there.
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
-    pub(crate) connection: Redacted<redis::ConnectionInfo>,
-    root_certificates: Option<Vec<u8>>,
+    pub(crate) topology: Topology,
+    /// Of the server, the sentinels, or some nodes of the cluster; never empty.
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) login: Login,
+    pub(crate) sentinel_login: Login,
+    pub(crate) database: i64,
+    /// `None` without TLS.
+    pub(crate) tls: Option<Tls>,
     pub(crate) redacted_url: String,
     pub(crate) client_name: String,
     pub(crate) buffer_bytes: usize,
@@ -20,65 +34,80 @@ pub struct RedisConfig {
     pub(crate) buffer_max_age: Duration,
 }
 
-/// Why a Redis URL cannot be used. The password is never part of the text.
+/// Why Redis cannot be reached as it was said. A password is never part of the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Neither `redis://` nor `rediss://`.
-    #[error("the Redis URL must start with redis:// or rediss:// (TLS)")]
+    /// None of the schemes.
+    #[error(
+        "the Redis URL must start with redis:// or rediss:// (TLS), or with redis+sentinel:// or rediss+sentinel://"
+    )]
     Scheme,
-    /// A sentinel URL.
-    #[error(
-        "redis+sentinel:// is not supported by this version yet: give the redis:// URL of the master's service"
-    )]
-    Sentinel,
-    /// Several URLs, as for a Redis Cluster.
-    #[error(
-        "several comma-separated Redis URLs (Redis Cluster) are not supported by this version yet: give one redis:// URL"
-    )]
-    Cluster,
     /// Not a valid URL.
     #[error(
-        "the Redis URL {redacted_url} is not valid: expected redis://[user:password@]host[:port][/database]"
+        "the Redis URL {redacted_url} is not valid: expected redis://[user:password@]host[:port][/database], or several of them with commas between for a Redis Cluster"
     )]
     Invalid {
         /// The URL without user and password.
         redacted_url: String,
     },
+    /// Not a valid URL of sentinels.
+    #[error(
+        "the Redis URL {redacted_url} is not valid: expected redis+sentinel://[user:password@]host[:port],host[:port]/master-name[/database]"
+    )]
+    InvalidSentinel {
+        /// The URL without user and password.
+        redacted_url: String,
+    },
+    /// The URLs of a cluster differ where they must not.
+    #[error("the URLs of a Redis Cluster must all have the same scheme, user and password")]
+    MixedCluster,
+    /// A database number for a cluster.
+    #[error("a Redis Cluster has no databases: leave the number out of the URLs")]
+    ClusterDatabase,
+    /// More addresses than anybody has.
+    #[error(
+        "the Redis URL names more than {} servers: some of them are enough",
+        address::MAX_ADDRESSES
+    )]
+    TooMany,
+    /// A file with a password or a certificate cannot be used.
+    #[error("the file {} cannot be used: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl RedisConfig {
-    /// Reads a URL of the form `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS with public certificates.
+    /// Reads where Redis is:
+    ///
+    /// ```text
+    /// redis://[user:password@]host[:port][/database]                         one server
+    /// redis+sentinel://[user:password@]host[:port],…/master-name[/database]  the master that sentinels name
+    /// redis://[user:password@]host[:port],redis://…                          a Redis Cluster; some nodes are enough
+    /// ```
+    ///
+    /// `rediss` in place of `redis` speaks TLS, with public certificates unless told otherwise. User and password are those of the
+    /// servers; for sentinels there is [`RedisConfig::sentinel_user`]. A cluster behind one name is written twice.
     ///
     /// # Errors
     /// See [`ConfigError`]. Whether Redis is there is not looked at.
     pub fn parse(url: &str) -> Result<Self, ConfigError> {
         let url = url.trim();
-        if is_sentinel(url) {
-            return Err(ConfigError::Sentinel);
-        }
-        if url.split(',').filter(|part| part.contains("://")).count() > 1 {
-            return Err(ConfigError::Cluster);
-        }
-        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-            return Err(ConfigError::Scheme);
-        }
-        let redacted_url = redact_url(url);
-        let Ok(connection) = url.into_connection_info() else {
-            return Err(ConfigError::Invalid { redacted_url });
-        };
-        let settings = connection
-            .redis_settings()
-            .clone()
-            .set_protocol(redis::ProtocolVersion::RESP3);
-        let tcp = TcpSettings::default().set_nodelay(true);
+        let parsed = address::parse(url)?;
         Ok(Self {
-            connection: Redacted(
-                connection
-                    .set_redis_settings(settings)
-                    .set_tcp_settings(tcp),
-            ),
-            root_certificates: None,
-            redacted_url,
+            topology: parsed.topology,
+            addresses: parsed.addresses,
+            login: Login {
+                user: parsed.user,
+                password: parsed.password.map(|text| Material::given(text.as_bytes())),
+            },
+            sentinel_login: Login::default(),
+            database: parsed.database,
+            tls: parsed.tls.then(Tls::default),
+            redacted_url: redact_url(url),
             client_name: "unisono".to_owned(),
             buffer_bytes: PUBLISH_BUFFER_BYTES,
             buffer_messages: PUBLISH_BUFFER_MESSAGES,
@@ -96,12 +125,59 @@ impl RedisConfig {
         self
     }
 
-    /// For `rediss://` with a private authority: its certificates in PEM, trusted instead of the public ones. Unreadable ones show as
-    /// failing attempts to connect.
+    /// The password is in this file (a line break at its end does not count) and not in the URL. It is read for every connection, so a
+    /// password that changes needs no restart: change the file, then what Redis takes, then cut the old connections.
     #[must_use]
-    pub fn root_certificates(mut self, pem: &[u8]) -> Self {
-        self.root_certificates = Some(pem.to_vec());
+    pub fn password_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.login.password = Some(Material::File(path.as_ref().to_owned()));
         self
+    }
+
+    /// The user to be at the sentinels, which have users of their own; `None` is their default user. Without this and the methods of the
+    /// password nothing is said to them.
+    #[must_use]
+    pub fn sentinel_user(mut self, user: Option<&str>) -> Self {
+        self.sentinel_login.user = user.map(str::to_owned);
+        self
+    }
+
+    /// The password for the sentinels.
+    #[must_use]
+    pub fn sentinel_password(mut self, password: &str) -> Self {
+        self.sentinel_login.password = Some(Material::given(password.as_bytes()));
+        self
+    }
+
+    /// The password for the sentinels is in this file, as with [`RedisConfig::password_file`].
+    #[must_use]
+    pub fn sentinel_password_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.sentinel_login.password = Some(Material::File(path.as_ref().to_owned()));
+        self
+    }
+
+    /// For `rediss` with a private authority: its certificates in PEM, trusted instead of the public ones. Unreadable ones show as
+    /// failing attempts to connect. Without TLS this has no effect.
+    #[must_use]
+    pub fn root_certificates(self, pem: &[u8]) -> Self {
+        self.with_tls(|tls| tls.roots = Some(Material::given(pem)))
+    }
+
+    /// The certificates of [`RedisConfig::root_certificates`] are in this file, read for every connection.
+    #[must_use]
+    pub fn root_certificates_file(self, path: impl AsRef<Path>) -> Self {
+        self.with_tls(|tls| tls.roots = Some(Material::File(path.as_ref().to_owned())))
+    }
+
+    /// For `rediss` where Redis asks for certificates (`tls-auth-clients`): the files with certificate and key of this process, PEM,
+    /// read for every connection. Without TLS this has no effect.
+    #[must_use]
+    pub fn client_certificate_files(
+        self,
+        certificate: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Self {
+        let file = |path: &Path| Material::File(path.to_owned());
+        self.with_tls(|tls| tls.client = Some((file(certificate.as_ref()), file(key.as_ref()))))
     }
 
     /// The limits of the publish buffer: bytes (default 8 MiB), messages (65,536), and how long a message may wait (5 s).
@@ -111,8 +187,22 @@ impl RedisConfig {
         self
     }
 
-    fn is_tls(&self) -> bool {
-        matches!(self.connection.0.addr(), ConnectionAddr::TcpTls { .. })
+    /// Reads the files that are named, to find out early what is wrong with them. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`ConfigError::File`]
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        self.login.read()?;
+        self.sentinel_login.read()?;
+        if let Some(tls) = &self.tls {
+            tls.read()?;
+        }
+        Ok(())
+    }
+
+    /// Whether connections speak TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// To be called before connecting.
@@ -123,113 +213,35 @@ impl RedisConfig {
         }
     }
 
-    pub(crate) fn client(&self) -> RedisResult<Client> {
-        let connection = self.connection.0.clone();
-        match &self.root_certificates {
-            Some(pem) if self.is_tls() => {
-                let certificates = TlsCertificates {
-                    client_tls: None,
-                    root_cert: Some(pem.clone()),
-                };
-                Client::build_with_tls(connection, certificates)
-            }
-            _ => Client::open(connection),
-        }
+    /// Whether sentinels name the master.
+    pub fn is_sentinel(&self) -> bool {
+        matches!(self.topology, Topology::Sentinel { .. })
+    }
+
+    /// Whether it is a Redis Cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.topology == Topology::Cluster
+    }
+
+    /// Whether a password was given, or a file with one.
+    pub fn has_password(&self) -> bool {
+        self.login.password.is_some()
+    }
+
+    /// The user that Redis knows this process by.
+    pub fn user(&self) -> &str {
+        self.login.user.as_deref().unwrap_or("default")
     }
 
     /// The URL without user and password, for logs.
     pub fn redacted_url(&self) -> &str {
         &self.redacted_url
     }
-}
 
-fn is_sentinel(url: &str) -> bool {
-    url.starts_with("redis+sentinel://")
-        || url.starts_with("rediss+sentinel://")
-        || url.starts_with("redis-sentinel://")
-}
-
-/// The URL with everything between its scheme and its last `@` replaced by `***`: whatever a password contains, it does not show.
-pub fn redact_url(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => {
-            format!("{}://***{}", &url[..scheme], &url[at..])
+    fn with_tls(mut self, change: impl FnOnce(&mut Tls)) -> Self {
+        if let Some(tls) = &mut self.tls {
+            change(tls);
         }
-        (None, Some(at)) => format!("***{}", &url[at..]),
-        _ => url.to_owned(),
-    }
-}
-
-/// Holds what must not be printed.
-#[derive(Clone)]
-pub(crate) struct Redacted<T>(pub(crate) T);
-
-impl<T> std::fmt::Debug for Redacted<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_checked_early() {
-        let check = |url: &str, expected: Result<&str, ConfigError>| {
-            let config = RedisConfig::parse(url);
-            assert_eq!(
-                config
-                    .as_ref()
-                    .map(RedisConfig::redacted_url)
-                    .map_err(Clone::clone),
-                expected,
-                "{url}"
-            );
-        };
-        check("redis://localhost:6379", Ok("redis://localhost:6379"));
-        check(
-            " redis://redis-service.default.svc.cluster.local:6379 ",
-            Ok("redis://redis-service.default.svc.cluster.local:6379"),
-        );
-        check(
-            "rediss://user:secret@host:6380/2",
-            Ok("rediss://***@host:6380/2"),
-        );
-        check("redis://:se,cr,et@host", Ok("redis://***@host"));
-        check("localhost:6379", Err(ConfigError::Scheme));
-        check("http://localhost", Err(ConfigError::Scheme));
-        check("", Err(ConfigError::Scheme));
-        check(
-            "redis+sentinel://a:26379,b:26379/mymaster",
-            Err(ConfigError::Sentinel),
-        );
-        check("redis://a:6379,redis://b:6379", Err(ConfigError::Cluster));
-        let invalid = |redacted: &str| ConfigError::Invalid {
-            redacted_url: redacted.to_owned(),
-        };
-        check(
-            "redis://user:secret@host:port",
-            Err(invalid("redis://***@host:port")),
-        );
-        check(
-            "redis://host/notanumber",
-            Err(invalid("redis://host/notanumber")),
-        );
-    }
-
-    #[test]
-    fn passwords_never_show() {
-        let check = |url: &str, expected: &str| assert_eq!(redact_url(url), expected, "{url}");
-        check("redis://host", "redis://host");
-        check("redis://secret@host", "redis://***@host");
-        check("redis://:s/e@c#r?e:t@host/1", "redis://***@host/1");
-        check(
-            "redis://a:secret@one,redis://b:secret@two",
-            "redis://***@two",
-        );
-        check("user:secret@host", "***@host");
-        let config = RedisConfig::parse("redis://user:secret@host").expect("valid");
-        assert!(!format!("{config:?}").contains("secret"));
+        self
     }
 }

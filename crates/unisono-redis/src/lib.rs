@@ -13,6 +13,17 @@
 //! back it is deaf and connects anew. See [`unisono_cluster::broker`] for the contract and the states.
 //!
 //! An [`Emitter`] is for programs that only emit: one connection, no subscription.
+//! Where Redis is, [`RedisConfig::parse`] reads: one server, the master that sentinels name, or a Redis Cluster. It is found anew for every
+//! attempt, with passwords and certificates read anew from their files, and looked for again while the link is up:
+//!
+//! ```text
+//! sentinels    the link sits on the server that most of them name and that calls itself a master
+//! cluster      all links sit on one master, the owner of slot 0, so that they hear everything in one order; a publish reaches the
+//!              subscribers of every node; commands go to the owners of their keys
+//! ```
+//!
+//! What Redis does not let a link do shows in [`RedisBroker::refusal`], with the ACL rule that allows it ([`RedisConfig::acl_rules`] are
+//! all of them).
 //!
 //! Needs Redis 6 or later (RESP3). Never retries a publish, so nothing is sent twice; never blocks a caller; never prints a password.
 //!
@@ -29,14 +40,20 @@
 //! # }
 //! ```
 
+mod acl;
 mod broker;
 mod buffer;
+mod cluster;
 mod commander;
 mod config;
+mod connect;
 mod emitter;
+mod failure;
 mod limits;
 mod link;
+mod nodes;
 mod publisher;
+mod route;
 
 pub use broker::RedisBroker;
 pub use commander::{CommandError, CommandErrorKind, Commander};

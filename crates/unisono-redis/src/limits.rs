@@ -11,6 +11,24 @@ pub(crate) const ATTEMPT_DEADLINE: Duration = Duration::from_millis(1_500);
 /// For Redis to answer a command or confirm a batch of publishes.
 pub(crate) const REPLY_DEADLINE: Duration = Duration::from_millis(1_000);
 
+/// For a sentinel or a node of a cluster to say where to go. A healthy one answers in a millisecond; those that are cut off must leave
+/// the others their time within [`ATTEMPT_DEADLINE`].
+pub(crate) const ASK_DEADLINE: Duration = Duration::from_millis(400);
+
+/// How often a link that is up asks sentinels or its cluster whether it is in the right place. A failover cuts the connections as a rule;
+/// this is for the rest: a server that was left behind, and hears nobody.
+pub(crate) const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+/// A link that found the meeting place of a cluster away looks for it again after this time, and not at once: a node that comes and goes
+/// would take the link with it each time.
+pub(crate) const RETURN_AFTER: Duration = Duration::from_secs(15);
+
+/// Nodes of a cluster that are remembered; Redis advises against more than a thousand.
+pub(crate) const MAX_CLUSTER_NODES: usize = 1_024;
+
+/// How often a command is sent on by nodes that do not serve its key. A slot that moves needs two; more are a cluster that disagrees.
+pub(crate) const MAX_REDIRECTIONS: usize = 4;
+
 /// Silence after which the link asks itself through Redis whether it still hears.
 pub(crate) const PROBE_AFTER_MS: u64 = 1_000;
 

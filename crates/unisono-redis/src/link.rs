@@ -16,10 +16,11 @@ use unisono_cluster::{LinkState, LinkStats, Subscription};
 
 use crate::buffer::Buffer;
 use crate::config::RedisConfig;
+use crate::failure::Failure;
+use crate::nodes::Nodes;
 
 pub(crate) use driver::run;
-pub(crate) use gate::Gate;
-pub(crate) use session::connect;
+pub(crate) use gate::{Gate, PROBE_PREFIX};
 
 /// What the tasks of one broker and its callers share.
 pub(crate) struct Link {
@@ -35,6 +36,10 @@ pub(crate) struct Link {
     /// The version of `wanted` that the bus has confirmed last.
     pub(crate) followed: watch::Sender<u64>,
     last_error: Mutex<Option<String>>,
+    /// What Redis does not let this process do.
+    refusal: watch::Sender<Option<String>>,
+    /// Whether what it refused was to publish: the next that succeeds takes it back.
+    publish_refused: AtomicBool,
     signals: Signals,
     started: Instant,
 }
@@ -51,7 +56,7 @@ pub(crate) struct Wanted {
 #[derive(Clone)]
 pub(crate) struct Connections {
     pub(crate) publisher: MultiplexedConnection,
-    pub(crate) commander: MultiplexedConnection,
+    pub(crate) commander: Nodes,
     pub(crate) generation: u64,
 }
 
@@ -93,6 +98,8 @@ impl Link {
             wanted: Mutex::default(),
             followed: watch::Sender::new(0),
             last_error: Mutex::default(),
+            refusal: watch::Sender::new(None),
+            publish_refused: AtomicBool::new(false),
             signals: Signals::default(),
             started: Instant::now(),
         }
@@ -147,6 +154,45 @@ impl Link {
 
     fn note_error(&self, error: String) {
         *lock(&self.last_error) = Some(error);
+    }
+
+    /// What did not work; a refusal is shown until it is taken back.
+    pub(crate) fn note(&self, failure: Failure) {
+        if failure.is_refusal {
+            let text = &failure.text;
+            self.refusal.send_if_modified(|shown| {
+                let is_new = shown.as_ref() != Some(text);
+                if is_new {
+                    tracing::error!(redis = self.config.redacted_url(), "{text}");
+                    *shown = Some(text.clone());
+                }
+                is_new
+            });
+        }
+        self.note_error(failure.text);
+    }
+
+    /// Redis refused to publish.
+    pub(crate) fn note_unpublished(&self, failure: Failure) {
+        self.publish_refused.store(true, Ordering::Release);
+        self.note(failure);
+    }
+
+    /// Redis has published everything.
+    pub(crate) fn note_published(&self) {
+        if self.publish_refused.swap(false, Ordering::AcqRel) {
+            self.note_let();
+        }
+    }
+
+    /// Redis refuses nothing any more.
+    fn note_let(&self) {
+        self.refusal
+            .send_if_modified(|shown| shown.take().is_some());
+    }
+
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.refusal.borrow().clone()
     }
 
     fn wanted(&self) -> Wanted {

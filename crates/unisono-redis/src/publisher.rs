@@ -7,6 +7,7 @@ use redis::Value;
 use tokio::sync::watch;
 
 use crate::buffer::Outgoing;
+use crate::failure::{Deed, Failure};
 use crate::link::{Connections, Link};
 
 /// Sends until the link is closed. One pipeline is in flight at a time; what arrives meanwhile makes the next.
@@ -68,23 +69,13 @@ async fn send(
     };
     match replies {
         Ok(replies) => {
-            let errors: Vec<_> = replies
-                .iter()
-                .filter(|reply| matches!(reply, Value::ServerError(_)))
-                .collect();
-            if let Some(Value::ServerError(error)) = errors.first() {
-                tracing::warn!(
-                    code = error.code(),
-                    refused = errors.len(),
-                    "redis refused to publish"
-                );
-            }
+            let refused = note_refused(link, batch, replies);
             counters
                 .refused
-                .fetch_add(errors.len() as u64, Ordering::Relaxed);
+                .fetch_add(refused as u64, Ordering::Relaxed);
             counters
                 .published
-                .fetch_add((batch.len() - errors.len()) as u64, Ordering::Relaxed);
+                .fetch_add((batch.len() - refused) as u64, Ordering::Relaxed);
         }
         Err(error) => {
             counters
@@ -99,4 +90,26 @@ async fn send(
             let _ = connections.changed().await;
         }
     }
+}
+
+/// How many messages Redis refused; says why.
+fn note_refused(link: &Link, batch: &[Outgoing], replies: Vec<Value>) -> usize {
+    let errors: Vec<_> = batch
+        .iter()
+        .zip(replies)
+        .filter_map(|(message, reply)| match reply {
+            Value::ServerError(error) => Some((message, error)),
+            _ => None,
+        })
+        .collect();
+    let refused = errors.len();
+    match errors.into_iter().next() {
+        None => link.note_published(),
+        Some((message, error)) => {
+            tracing::warn!(code = error.code(), refused, "redis refused to publish");
+            let deed = Deed::Publish(&message.channel);
+            link.note_unpublished(Failure::of(&error.into(), link.config.user(), deed));
+        }
+    }
+    refused
 }

@@ -22,12 +22,49 @@ const START_ATTEMPTS: u32 = 5;
 /// For a command of a test.
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 
+/// Which program serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisProgram {
+    path: PathBuf,
+}
+
+impl RedisProgram {
+    /// The installed `redis-server`.
+    pub fn installed() -> Self {
+        Self {
+            path: PathBuf::from("redis-server"),
+        }
+    }
+
+    /// The other servers that `cargo xtask test` brings from PyPI into `target/servers/`: `redis-6.2`, `valkey`. `None` where there is
+    /// none for this kind of machine; the tests say so, and outside of CI go on without.
+    ///
+    /// # Panics
+    /// In CI when it is not there.
+    pub fn other(name: &str) -> Option<Self> {
+        let path = crate::Peer::directory()
+            .join("../target/servers")
+            .join(name);
+        if path.exists() {
+            return Some(Self { path });
+        }
+        let missing = format!(
+            "{} is not there: run the tests with `cargo xtask test`, which installs it",
+            path.display()
+        );
+        assert!(std::env::var_os("CI").is_none(), "{missing}");
+        eprintln!("{missing}; going on without");
+        None
+    }
+}
+
 /// A real `redis-server` on a free port of the loopback interface, in a directory of its own. Dropping it kills it.
 pub struct RedisServer {
     child: Option<Child>,
     port: u16,
     directory: PathBuf,
-    options: Vec<String>,
+    program: RedisProgram,
+    pub(crate) options: Vec<String>,
 }
 
 impl RedisServer {
@@ -57,89 +94,56 @@ impl RedisServer {
             Self::available(),
             "redis-server is not installed: run the tests with `cargo xtask test`, which installs it"
         );
+        Self::start_program(&RedisProgram::installed(), options)
+    }
+
+    /// Starts another program than the installed one.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_program(program: &RedisProgram, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         for _ in 0..START_ATTEMPTS {
+            // The bus of a cluster listens 10,000 ports higher.
+            let port = free_port();
+            if port > u16::MAX - 10_000 {
+                continue;
+            }
             let mut server = Self {
                 child: None,
-                port: free_port(),
+                port,
                 directory: own_directory(),
+                program: program.clone(),
                 options: options.clone(),
             };
             if server.try_launch() {
                 return server;
             }
         }
-        panic!("redis-server did not start in {START_ATTEMPTS} attempts");
+        panic!("{program:?} did not start in {START_ATTEMPTS} attempts");
     }
 
-    /// Starts one that speaks TLS on [`RedisServer::tls_url`], with a certificate of its own; the second value is that certificate, PEM.
+    /// Starts a sentinel whose configuration has these lines.
     ///
     /// # Panics
-    /// When `redis-server` or `openssl` is not installed, or it does not start.
-    pub fn start_tls() -> (Self, Vec<u8>) {
-        let directory = own_directory();
-        let file = |name: &str| directory.join(name).to_string_lossy().into_owned();
-        let (certificate, key, port) = (
-            file("certificate.pem"),
-            file("key.pem"),
-            free_port().to_string(),
-        );
-        let request = [
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=unisono-test",
-        ];
-        let mut openssl = Command::new("openssl");
-        openssl
-            .args(request)
-            .args(["-addext", "subjectAltName=IP:127.0.0.1"]);
-        openssl.args([
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ]);
-        let made = openssl.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        assert!(
-            made.is_ok_and(|status| status.success()),
-            "openssl is not installed: run the tests with `cargo xtask test`"
-        );
-        let pem = fs::read(&certificate).expect("openssl wrote the certificate");
-        let certificates = [
-            "--tls-cert-file",
-            &certificate,
-            "--tls-key-file",
-            &key,
-            "--tls-auth-clients",
-            "no",
-        ];
-        let server = Self::start_with(&[&["--tls-port", &port][..], &certificates].concat());
-        let _ = fs::remove_dir_all(&directory);
-        (server, pem)
-    }
-
-    /// `rediss://127.0.0.1:<TLS port>`, for a server of [`RedisServer::start_tls`].
-    ///
-    /// # Panics
-    /// For any other server.
-    pub fn tls_url(&self) -> String {
-        let mut options = self.options.iter();
-        assert!(
-            options.any(|option| option == "--tls-port"),
-            "the server speaks no TLS"
-        );
-        format!(
-            "rediss://127.0.0.1:{}",
-            options.next().expect("the option has a value")
-        )
+    /// When it does not start.
+    pub fn start_sentinel(lines: &[String]) -> Self {
+        for _ in 0..START_ATTEMPTS {
+            let directory = own_directory();
+            let file = directory.join("sentinel.conf");
+            fs::write(&file, lines.join("\n")).expect("our own directory is writable");
+            let mut server = Self {
+                child: None,
+                port: free_port(),
+                directory,
+                program: RedisProgram::installed(),
+                options: vec![file.to_string_lossy().into_owned(), "--sentinel".to_owned()],
+            };
+            if server.try_launch() {
+                return server;
+            }
+        }
+        panic!("the sentinel did not start in {START_ATTEMPTS} attempts");
     }
 
     /// A port on which a server will be started later with [`RedisServer::restart`]; nothing runs yet.
@@ -155,6 +159,7 @@ impl RedisServer {
             child: None,
             port: free_port(),
             directory: own_directory(),
+            program: RedisProgram::installed(),
             options: Vec::new(),
         }
     }
@@ -212,6 +217,24 @@ impl RedisServer {
         reply.unwrap_or_else(|error| panic!("{words:?} failed: {error}"))
     }
 
+    /// The same, on a connection that has said this password first.
+    ///
+    /// # Panics
+    /// As [`RedisServer::command`].
+    pub fn command_with(&self, password: &str, words: &[&str]) -> String {
+        let commands = [&["AUTH", password][..], words];
+        let reply = resp::commands(self.address(), &commands, COMMAND_LIMIT);
+        reply.unwrap_or_else(|error| panic!("{words:?} failed: {error}"))
+    }
+
+    /// The same as [`RedisServer::command`], for a server that may refuse or be away.
+    ///
+    /// # Errors
+    /// What the server or the system says.
+    pub fn try_command(&self, words: &[&str]) -> Result<String, String> {
+        resp::command(self.address(), words, COMMAND_LIMIT)
+    }
+
     fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
@@ -223,21 +246,25 @@ impl RedisServer {
 
     /// False when it ended instead of answering.
     fn try_launch(&mut self) -> bool {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(&self.program.path);
+        // The configuration file of a sentinel stands before everything else.
+        let (first, options) = match self.options.iter().position(|word| word == "--sentinel") {
+            Some(at) => self.options.split_at(at + 1),
+            None => self.options.split_at(0),
+        };
+        command.args(first);
         command.args([
             "--port",
             &self.port.to_string(),
             "--bind",
             "127.0.0.1",
-            "--save",
-            "",
             "--loglevel",
             "warning",
         ]);
-        command
-            .arg("--dir")
-            .arg(&self.directory)
-            .args(&self.options);
+        if first.is_empty() {
+            command.args(["--save", ""]);
+        }
+        command.arg("--dir").arg(&self.directory).args(options);
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -283,7 +310,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn own_directory() -> PathBuf {
+pub(crate) fn own_directory() -> PathBuf {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
     let directory =

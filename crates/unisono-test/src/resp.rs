@@ -1,4 +1,4 @@
-//! Just enough of the Redis protocol to run one command from a test.
+//! Just enough of the Redis protocol to run commands from a test.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,15 +10,35 @@ pub(crate) fn command(
     words: &[&str],
     limit: Duration,
 ) -> Result<String, String> {
+    commands(address, &[words], limit)
+}
+
+/// Sends commands on one connection; the reply of the last as text, or the first error reply.
+pub(crate) fn commands(
+    address: SocketAddr,
+    commands: &[&[&str]],
+    limit: Duration,
+) -> Result<String, String> {
     let run = || -> std::io::Result<Result<String, String>> {
         let mut stream = TcpStream::connect_timeout(&address, limit)?;
         stream.set_read_timeout(Some(limit))?;
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        let mut request = String::new();
+        for words in commands {
+            request.push_str(&format!("*{}\r\n", words.len()));
+            for word in *words {
+                request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+            }
         }
         stream.write_all(request.as_bytes())?;
-        reply(&mut BufReader::new(stream))
+        let mut stream = BufReader::new(stream);
+        let mut last = Ok(String::new());
+        for _ in commands {
+            last = reply(&mut stream)?;
+            if last.is_err() {
+                break;
+            }
+        }
+        Ok(last)
     };
     run().map_err(|error| error.to_string()).flatten()
 }

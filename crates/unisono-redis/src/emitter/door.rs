@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError};
 use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use unisono_cluster::Emission;
 
 use crate::commander::{CommandError, CommandErrorKind};
 use crate::config::RedisConfig;
-use crate::link;
+use crate::failure::Failure;
+use crate::route::{Place, Route};
 
 /// Where what is emitted goes out.
 pub(super) struct Door {
@@ -21,9 +23,14 @@ pub(super) struct Door {
     key: String,
     deadline: Duration,
     // Held while connecting, so that many callers make one connection; each gives up at its own deadline.
-    current: Mutex<Option<Connection>>,
+    current: Mutex<Current>,
     /// Nobody got the last message. Told once, not for each.
     is_unheard: AtomicBool,
+}
+
+struct Current {
+    route: Route,
+    connection: Option<Connection>,
 }
 
 #[derive(Clone)]
@@ -31,15 +38,28 @@ struct Connection {
     redis: MultiplexedConnection,
     /// Broken, or not to be trusted any more.
     is_lost: Arc<AtomicBool>,
+    /// Looks whether the server is still the right one, until nobody has this connection any more.
+    _watch: Arc<AbortOnDrop>,
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Door {
     pub(super) fn new(config: RedisConfig, key: String, deadline: Duration) -> Self {
         Self {
+            current: Mutex::new(Current {
+                route: Route::new(config.clone()),
+                connection: None,
+            }),
             config,
             key,
             deadline,
-            current: Mutex::new(None),
             is_unheard: AtomicBool::new(false),
         }
     }
@@ -61,7 +81,7 @@ impl Door {
         let deadline = Instant::now() + self.deadline;
         let mut connection = match timeout_at(deadline, self.connection()).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return Err(unavailable(error)),
+            Ok(Err(failure)) => return Err(unavailable(failure.into())),
             Err(_) => return Err(unavailable(late())),
         };
         let mut command = redis::cmd("PUBLISH");
@@ -84,25 +104,25 @@ impl Door {
         Err(CommandError::new(kind, source))
     }
 
-    async fn connection(&self) -> RedisResult<Connection> {
+    async fn connection(&self) -> Result<Connection, Failure> {
         let mut current = self.current.lock().await;
-        if let Some(connection) = &*current
+        if let Some(connection) = &current.connection
             && !connection.is_lost.load(Ordering::Acquire)
         {
             return Ok(connection.clone());
         }
-        *current = None;
-        let connection = self.connect().await?;
-        *current = Some(connection.clone());
+        current.connection = None;
+        let connection = self.connect(&mut current.route).await?;
+        current.connection = Some(connection.clone());
         Ok(connection)
     }
 
-    async fn connect(&self) -> RedisResult<Connection> {
+    async fn connect(&self, route: &mut Route) -> Result<Connection, Failure> {
         self.config.choose_tls_provider();
         let is_lost = Arc::new(AtomicBool::new(false));
         let noticed = is_lost.clone();
         // The caller's deadline holds for all of it.
-        let config = AsyncConnectionConfig::new()
+        let options = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_push_sender(move |push: PushInfo| {
@@ -111,9 +131,25 @@ impl Door {
                 }
                 Ok::<_, Infallible>(())
             });
-        let client = self.config.client()?;
-        let redis = link::connect(&client, &config, &self.config.client_name, "emit").await?;
-        Ok(Connection { redis, is_lost })
+        let Place { address, .. } = route.find().await?;
+        let redis = self
+            .config
+            .connect_named(&address, &options, "emit")
+            .await?;
+        route.arrived();
+        let (elsewhere, noticed) = (
+            route.clone().until_elsewhere(address, None),
+            is_lost.clone(),
+        );
+        let watch = tokio::spawn(async move {
+            elsewhere.await;
+            noticed.store(true, Ordering::Release);
+        });
+        Ok(Connection {
+            redis,
+            is_lost,
+            _watch: Arc::new(AbortOnDrop(watch.abort_handle())),
+        })
     }
 
     fn note(&self, nsp: &str, subscriptions: u64) {

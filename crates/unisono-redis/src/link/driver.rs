@@ -10,7 +10,9 @@ use unisono_cluster::LinkState;
 use super::Link;
 use super::machine::{Machine, Step};
 use super::session::Session;
+use crate::failure::Failure;
 use crate::limits::{ATTEMPT_DEADLINE, REPLY_DEADLINE};
+use crate::route::Route;
 
 /// Keeps the link up until it is closed.
 pub(crate) async fn run(link: Arc<Link>) {
@@ -19,6 +21,7 @@ pub(crate) async fn run(link: Arc<Link>) {
         session: None,
         generation: 0,
         was_subscribed: false,
+        route: Route::new(link.config.clone()),
         link,
     };
     while !driver.link.is_closed() {
@@ -40,6 +43,7 @@ struct Driver {
     session: Option<Session>,
     generation: u64,
     was_subscribed: bool,
+    route: Route,
 }
 
 impl Driver {
@@ -90,12 +94,12 @@ impl Driver {
         let Some(session) = &mut self.session else {
             return;
         };
-        let error = match timeout(REPLY_DEADLINE, session.follow(&self.link)).await {
+        let failure = match timeout(REPLY_DEADLINE, session.follow(&self.link)).await {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no confirmation of a subscription in time".to_owned(),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::new("no confirmation of a subscription in time"),
         };
-        self.link.note_error(error);
+        self.link.note(failure);
         self.machine.lost(self.link.now_ms());
         self.session = None;
     }
@@ -108,29 +112,34 @@ impl Driver {
             .signals
             .subscriptions_changed
             .store(false, Ordering::Release);
+        let opening = Session::open(&self.link, &mut self.route, self.generation);
         let outcome = tokio::select! {
-            outcome = timeout(ATTEMPT_DEADLINE, Session::open(&self.link, self.generation)) => outcome,
+            outcome = timeout(ATTEMPT_DEADLINE, opening) => outcome,
             () = closed(&self.link) => return,
         };
-        let error = match outcome {
+        let failure = match outcome {
             Ok(Ok(session)) => {
                 self.session = Some(session);
+                self.route.arrived();
                 self.machine.attempt_succeeded(self.link.now_ms());
                 return;
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer in time".to_owned(),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::new("no answer in time"),
         };
         tracing::debug!(
             redis = self.link.config.redacted_url(),
-            error,
+            error = failure.text,
             "attempt to connect to redis failed"
         );
         self.link
             .counters
             .connects_failed
             .fetch_add(1, Ordering::Relaxed);
-        self.link.note_error(error);
+        if !failure.is_refusal {
+            self.link.note_let();
+        }
+        self.link.note(failure);
         self.machine.attempt_failed(self.link.now_ms());
     }
 

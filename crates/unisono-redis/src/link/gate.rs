@@ -7,6 +7,9 @@ use bytes::Bytes;
 use redis::{PushInfo, PushKind, Value};
 use unisono_cluster::{Inbox, LinkState};
 
+/// What the names of the probes' channels begin with.
+pub(crate) const PROBE_PREFIX: &str = "unisono-probe#";
+
 /// Passes messages of the current bus connection to the inbox.
 pub(crate) struct Gate {
     // A lock that is held while the inbox runs, which is what makes its calls one at a time: a connection that was given up may still
@@ -29,7 +32,7 @@ impl Gate {
     pub(crate) fn new() -> Self {
         // Random, because every node hears only its own probes. The prefix cannot match the pattern of a namespace unless
         // somebody chose it as channel prefix.
-        let probe_channel = format!("unisono-probe#{:016x}", fastrand::u64(..));
+        let probe_channel = format!("{PROBE_PREFIX}{:016x}", fastrand::u64(..));
         Self {
             door: Mutex::default(),
             closed: AtomicBool::new(false),

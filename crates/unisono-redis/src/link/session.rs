@@ -5,11 +5,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult};
+use redis::{PushInfo, PushKind, RedisResult};
+use tokio::task::AbortHandle;
 use unisono_cluster::Subscription;
 
 use super::{Connections, Link, Wanted};
-use crate::limits::{REPLY_DEADLINE, SUBSCRIBE_BATCH};
+use crate::cluster::Cluster;
+use crate::connect::options;
+use crate::failure::{Deed, Failure};
+use crate::limits::SUBSCRIBE_BATCH;
+use crate::nodes::Nodes;
+use crate::route::{Place, Route};
 
 /// Two connections and what the bus has confirmed. Dropping it closes them.
 ///
@@ -19,38 +25,87 @@ pub(super) struct Session {
     bus: MultiplexedConnection,
     pub(super) connections: Connections,
     confirmed: BTreeSet<Subscription>,
+    /// Looks whether the server is still the right one.
+    watch: AbortHandle,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
 }
 
 impl Session {
     /// Opens the connections and confirms every wanted subscription. The caller bounds the time.
-    pub(super) async fn open(link: &Arc<Link>, generation: u64) -> RedisResult<Self> {
-        let client = link.config.client()?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(REPLY_DEADLINE))
-            .set_response_timeout(Some(REPLY_DEADLINE))
-            .set_push_sender(push_handler(link, generation));
+    pub(super) async fn open(
+        link: &Arc<Link>,
+        route: &mut Route,
+        generation: u64,
+    ) -> Result<Self, Failure> {
+        let Place { address, slots } = route.find().await?;
+        let config = &link.config;
+        let heard = options().set_push_sender(push_handler(link, generation));
         link.gate.admit(generation);
-        let (bus, commander) = tokio::try_join!(
-            connect(&client, &config, &link.config.client_name, "bus"),
-            connect(&client, &config, &link.config.client_name, "cmd"),
+        let (bus, home) = tokio::try_join!(
+            config.connect_named(&address, &heard, "bus"),
+            config.connect_named(&address, &heard, "cmd"),
         )?;
+        let cluster = slots.map(|slots| Arc::new(Cluster::new(config.clone(), slots)));
         let connections = Connections {
             publisher: bus.clone(),
-            commander,
+            commander: Nodes {
+                home,
+                home_address: address.clone(),
+                cluster: cluster.clone(),
+            },
             generation,
         };
+        let watch = watch(
+            link,
+            generation,
+            route.clone().until_elsewhere(address, cluster),
+        );
         let mut session = Self {
             bus,
             connections,
             confirmed: BTreeSet::new(),
+            watch,
         };
-        session.bus.subscribe(link.gate.probe_channel()).await?;
+        session.check(link).await?;
         session.follow(link).await?;
         Ok(session)
     }
 
+    /// Whether Redis lets the link do what it does, on a channel that only we listen to. A right that only requests need is shown if it
+    /// is missing; without the others there is no link.
+    async fn check(&mut self, link: &Link) -> Result<(), Failure> {
+        let (user, probe) = (link.config.user(), link.gate.probe_channel());
+        let subscribed = self.bus.subscribe(probe).await;
+        subscribed.map_err(|error| Failure::of(&error, user, Deed::SubscribeProbe(probe)))?;
+        let published: RedisResult<usize> = redis::cmd("PUBLISH")
+            .arg(probe)
+            .arg("")
+            .query_async(&mut self.bus)
+            .await;
+        published.map_err(|error| Failure::of(&error, user, Deed::Publish(probe)))?;
+        let counted: RedisResult<redis::Value> = redis::cmd("PUBSUB")
+            .arg("NUMSUB")
+            .arg(probe)
+            .query_async(&mut self.bus)
+            .await;
+        let uncounted = counted
+            .err()
+            .map(|error| Failure::of(&error, user, Deed::Command("pubsub|numsub")));
+        match uncounted {
+            Some(failure) if failure.is_refusal => link.note(failure),
+            Some(failure) => return Err(failure),
+            None => link.note_let(),
+        }
+        Ok(())
+    }
+
     /// Makes the confirmed subscriptions those that are wanted.
-    pub(super) async fn follow(&mut self, link: &Link) -> RedisResult<()> {
+    pub(super) async fn follow(&mut self, link: &Link) -> Result<(), Failure> {
         let Wanted {
             subscriptions: wanted,
             version,
@@ -67,18 +122,64 @@ impl Session {
             }
         }
         for batch in added.chunks(SUBSCRIBE_BATCH) {
-            let (patterns, channels) = split(batch);
-            if !patterns.is_empty() {
-                self.bus.psubscribe(patterns).await?;
-            }
-            if !channels.is_empty() {
-                self.bus.subscribe(channels).await?;
+            if let Err(error) = self.add(batch).await {
+                return Err(self.explain(error, batch, link.config.user()).await);
             }
         }
         self.confirmed = wanted;
         link.followed.send_replace(version);
         Ok(())
     }
+
+    async fn add(&mut self, batch: &[Subscription]) -> RedisResult<()> {
+        let (patterns, channels) = split(batch);
+        if !patterns.is_empty() {
+            self.bus.psubscribe(patterns).await?;
+        }
+        if !channels.is_empty() {
+            self.bus.subscribe(channels).await?;
+        }
+        Ok(())
+    }
+
+    /// Which of them it was: Redis does not say.
+    async fn explain(
+        &mut self,
+        error: redis::RedisError,
+        batch: &[Subscription],
+        user: &str,
+    ) -> Failure {
+        let mut failure = Failure::from(error);
+        if !failure.is_refusal {
+            return failure;
+        }
+        for one in batch.chunks(1) {
+            if let Err(error) = self.add(one).await {
+                failure = Failure::of(&error, user, Deed::Subscribe(&one[0]));
+                break;
+            }
+        }
+        failure
+    }
+}
+
+/// Gives the link up when the server is no longer the right one.
+fn watch(
+    link: &Arc<Link>,
+    generation: u64,
+    elsewhere: impl Future<Output = Failure> + Send + 'static,
+) -> AbortHandle {
+    // Weak, as below.
+    let link = Arc::downgrade(link);
+    let watching = tokio::spawn(async move {
+        let failure = elsewhere.await;
+        if let Some(link) = link.upgrade() {
+            tracing::info!(reason = failure.text, "redis is elsewhere");
+            link.note(failure);
+            link.lost(generation, None);
+        }
+    });
+    watching.abort_handle()
 }
 
 /// Runs in the task that reads the socket: while the inbox works, nothing more is read, and nothing is queued.
@@ -97,25 +198,6 @@ fn push_handler(
             }
         }
         Ok(())
-    }
-}
-
-/// Opens a connection that tells its name.
-pub(crate) async fn connect(
-    client: &redis::Client,
-    config: &AsyncConnectionConfig,
-    client_name: &str,
-    role: &str,
-) -> RedisResult<MultiplexedConnection> {
-    let mut connection = client
-        .get_multiplexed_async_connection_with_config(config)
-        .await?;
-    // The name only helps whoever reads `CLIENT LIST`; a Redis that refuses it (by its access rules) serves us all the same.
-    let mut naming = redis::cmd("CLIENT");
-    naming.arg("SETNAME").arg(format!("{client_name}-{role}"));
-    match connection.send_packed_command(&naming).await {
-        Err(error) if error.is_unrecoverable_error() => Err(error),
-        _ => Ok(connection),
     }
 }
 

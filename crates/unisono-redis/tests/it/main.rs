@@ -1,7 +1,10 @@
 //! The broker against its contract and against a real Redis that misbehaves.
 
+mod access;
+mod cluster;
 mod commands;
 mod conformance;
 mod emitter;
 mod outages;
+mod sentinels;
 mod support;
