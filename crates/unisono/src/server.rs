@@ -18,7 +18,7 @@ use crate::conn::{Conn, Handshake, QueueLimits};
 use crate::cors::Cors;
 use crate::dynamic::Dynamic;
 use crate::engine::Handlers;
-use crate::http::{Cookie, Hooks};
+use crate::http::{Cookie, Hooks, Opening};
 use crate::limits::Limits;
 use crate::middleware::Refused;
 use crate::outgoing::Outgoing;
@@ -83,6 +83,7 @@ pub(crate) struct Server {
     /// Handshakes that were let in and whose sessions are not open yet.
     pub(crate) opening: AtomicUsize,
     epoch: Instant,
+    pub(crate) open: Opening,
     /// The one PING that every connection sends.
     pub(crate) ping: Arc<Outgoing>,
     /// The one PONG that clients of Engine.IO 3 get.
@@ -105,6 +106,7 @@ impl Server {
         broker: Option<Arc<dyn Broker>>,
     ) -> Self {
         Self {
+            open: Opening::new(&config),
             config,
             spaces,
             dynamic: Arc::new(dynamic),

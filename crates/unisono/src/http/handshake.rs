@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::Request;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use unisono_proto::engine::{Open, Query, Rejection, Sid, Transport, parse_query};
+use http::{Request, Uri};
+use unisono_proto::engine::{Rejection, Sid, Transport, parse_query};
 
 use super::answer::{self, Answer};
 use super::entry::{self, Pass};
@@ -16,7 +16,6 @@ use super::{PeerAddr, hooks, websocket};
 use crate::conn::{Conn, Handshake};
 use crate::dialect::Dialect;
 use crate::ids::new_sid;
-use crate::outgoing::Outgoing;
 use crate::server::Server;
 use crate::session::{Payload, Session};
 
@@ -27,6 +26,7 @@ pub(super) const SID_HEADER: HeaderName = HeaderName::from_static("x-unisono-sid
 pub(super) async fn begin<B>(
     server: Arc<Server>,
     transport: Transport,
+    dialect: Dialect,
     request: Request<B>,
 ) -> Answer {
     let pass = match entry::enter(&server, &request) {
@@ -45,24 +45,23 @@ pub(super) async fn begin<B>(
         return answer;
     }
     match switching {
-        None => polling(&server, &request, pass),
-        Some(answer) => websocket(&server, request, pass, answer),
+        None => polling(&server, &request, dialect, pass),
+        Some(answer) => websocket(&server, request, dialect, pass, answer),
     }
 }
 
 /// Opens a polling session: the answer is the open packet.
-fn polling<B>(server: &Arc<Server>, request: &Request<B>, mut pass: Pass) -> Answer {
-    let query = query(request);
-    let conn = open(server, request, &query, &pass, true);
+fn polling<B>(
+    server: &Arc<Server>,
+    request: &Request<B>,
+    dialect: Dialect,
+    mut pass: Pass,
+) -> Answer {
+    let conn = open(server, request, dialect, &pass, true);
     let config = &server.config;
-    let upgrades: &[Transport] =
-        if config.allow_upgrades && config.transports.contains(&Transport::WebSocket) {
-            &[Transport::WebSocket]
-        } else {
-            &[]
-        };
-    let open = Outgoing::raw(&open_packet(server, conn.sid, upgrades));
+    let open = server.open.packet(Transport::Polling, conn.sid);
     let payload = Payload::new([open].iter(), conn.dialect);
+    let query = parse_query(request.uri().query().unwrap_or_default());
     let mut answer = answer::payload(payload, server.callback(&query));
     tell_sid(&mut answer, conn.sid);
     let cookie = config.cookie.as_ref();
@@ -78,12 +77,13 @@ fn polling<B>(server: &Arc<Server>, request: &Request<B>, mut pass: Pass) -> Ans
 fn websocket<B>(
     server: &Arc<Server>,
     mut request: Request<B>,
+    dialect: Dialect,
     pass: Pass,
     mut answer: Answer,
 ) -> Answer {
-    let conn = open(server, &request, &query(&request), &pass, false);
+    let conn = open(server, &request, dialect, &pass, false);
     tell_sid(&mut answer, conn.sid);
-    conn.push(Outgoing::raw(&open_packet(server, conn.sid, &[])));
+    conn.push(server.open.packet(Transport::WebSocket, conn.sid));
     hand_over(server, conn, Kind::Session(pass), &mut request);
     answer
 }
@@ -112,21 +112,17 @@ pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Req
     answer
 }
 
-fn query<B>(request: &Request<B>) -> Query<'_> {
-    parse_query(request.uri().query().unwrap_or_default())
-}
-
 fn open<B>(
     server: &Server,
     request: &Request<B>,
-    query: &Query<'_>,
+    dialect: Dialect,
     pass: &Pass,
     polling: bool,
 ) -> Arc<Conn> {
     let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0);
     let is_peer = |client: &IpAddr| peer.is_some_and(|peer| peer.ip().to_canonical() == *client);
     let handshake = Handshake {
-        url: request.uri().to_string().into(),
+        url: url(request.uri()),
         headers: compact(request.headers()),
         address: peer,
         forwarded_for: pass
@@ -139,7 +135,7 @@ fn open<B>(
     };
     Arc::new(Conn::new(
         new_sid(),
-        Dialect::of(query, server.config.jsonp),
+        dialect,
         handshake,
         server.config.queue,
         server.counters.clone(),
@@ -147,16 +143,14 @@ fn open<B>(
     ))
 }
 
-fn open_packet(server: &Server, sid: Sid, upgrades: &[Transport]) -> String {
-    let connection = &server.config.connection;
-    let open = Open {
-        sid: sid.to_string(),
-        upgrades: upgrades.to_vec(),
-        ping_interval_ms: connection.ping_interval_ms,
-        ping_timeout_ms: connection.ping_timeout_ms,
-        max_payload: connection.max_payload as u64,
-    };
-    format!("0{}", open.to_json())
+fn url(uri: &Uri) -> Box<str> {
+    match uri.path_and_query() {
+        // What nearly every client sends, without formatting.
+        Some(target) if uri.scheme().is_none() && uri.authority().is_none() => {
+            target.as_str().into()
+        }
+        _ => uri.to_string().into(),
+    }
 }
 
 fn tell_sid(answer: &mut Answer, sid: Sid) {

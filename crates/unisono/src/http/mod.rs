@@ -8,6 +8,7 @@ mod entry;
 mod handover;
 mod handshake;
 mod hooks;
+mod opening;
 mod polling;
 mod request;
 mod switch;
@@ -32,6 +33,7 @@ pub use cookie::{Cookie, CookieError, SameSite};
 pub(crate) use handover::{Handover, Life};
 pub(crate) use hooks::Hooks;
 pub use hooks::{HandshakeRequest, ResponseContext};
+pub(crate) use opening::Opening;
 pub(crate) use switch::Switch;
 
 /// The peer's address as a request extension. [`serve`](crate::serve()) sets it; other HTTP servers may.

@@ -16,6 +16,7 @@ use super::hooks::Asked;
 use super::{handshake, polling};
 use crate::conn::Conn;
 use crate::cors::Verdict;
+use crate::dialect::Dialect;
 use crate::server::Server;
 use crate::session::is_ours;
 use crate::stats::Refusal;
@@ -125,11 +126,13 @@ where
     let admission = engine::check(&query, method, upgrade, &server.config.transports, lookup)
         .and_then(|admission| admission.check_version(&query, server.config.allow_eio3));
     let callback = server.callback(&query).map(str::to_owned);
+    let dialect = Dialect::of(&query, server.config.jsonp);
     let server = server.clone();
     match (admission, found) {
         (Err(rejection), _) => Step::Answered(refuse(&server, &rejection)),
         (Ok(Admission::Handshake(transport)), _) => {
-            Step::Works(Box::pin(handshake::begin(server, transport, request)))
+            let session = handshake::begin(server, transport, dialect, request);
+            Step::Works(Box::pin(session))
         }
         (Ok(Admission::Upgrade(_)), Some(conn)) => {
             Step::Answered(handshake::upgrade(&server, conn, request))
