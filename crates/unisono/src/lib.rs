@@ -86,6 +86,7 @@ mod bus;
 mod conn;
 mod cors;
 mod data;
+mod date;
 mod dialect;
 mod drain;
 mod dynamic;
@@ -139,7 +140,7 @@ pub use self::requests::{
     Answers, Nodes, RemoteHandshake, RemoteSocket, ServerSide, ServerSideAck,
 };
 pub use self::rooms::{MAX_ROOM_NAME, RoomError};
-pub use self::serve::serve;
+pub use self::serve::{RequestBody, serve};
 pub use self::slow::{KeyOf, SlowReaders};
 pub use self::socket::Socket;
 pub use self::space::{Decision, Note, Space};

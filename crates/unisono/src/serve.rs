@@ -2,8 +2,14 @@
 //!
 //! A long poll waits for most of its life, and hyper holds 16 KiB of buffers for a connection whatever it does. A GET that has waited for a moment therefore
 //! waits alone: hyper is given up, and a fresh one brings the answer out (`Line::park`).
+//!
+//! A client that wants a WebSocket and says so at once does not meet hyper at all (`Line::enter`).
 
+mod accepting;
+mod body;
 mod desk;
+mod entrance;
+mod head;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -19,15 +25,18 @@ use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use crate::http::{Handover, Life, PeerAddr, Switch};
 use crate::session::Stream;
+use accepting::Accepting;
+pub use body::RequestBody;
 use desk::{Answer, Desk};
 
 /// A client has this long to send a request's head: a slow-loris holds a descriptor no longer.
@@ -38,9 +47,6 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Header lines of a request; more than any browser and proxy chain sends.
 const MAX_HEADERS: usize = 100;
-
-/// After a failed accept, such as for want of descriptors: trying again at once would only burn a core.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What open HTTP requests get to finish after the shutdown. Upgraded WebSockets are not HTTP any more; [`Io::drain`](crate::Io::drain)
 /// is for them and comes first.
@@ -55,6 +61,9 @@ const FIRST_BYTES: usize = 64;
 
 /// Serves `service` on `listener` until `shutdown` resolves, then stops accepting and lets open requests finish for a few seconds.
 ///
+/// A WebSocket that `service` serves by means of hyper's upgrades, such as a route with axum's `WebSocketUpgrade`, is refused by that as no upgrade: this server
+/// has none for anything but Socket.IO and Engine.IO.
+///
 /// # Errors
 /// The listener's address cannot be read. A failed accept is logged and tried again.
 pub async fn serve<S, B>(
@@ -63,7 +72,7 @@ pub async fn serve<S, B>(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + Unpin
@@ -72,7 +81,6 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut shutdown = pin!(shutdown);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -80,36 +88,24 @@ where
         .max_buf_size(MAX_HEAD_BYTES)
         .half_close(false);
     let http = Arc::new(http);
-    let (closing, _) = watch::channel(());
-    // Nothing is ever sent: the last clone to be dropped says that every connection has ended.
-    let (open, mut all_ended) = mpsc::channel::<()>(1);
-    loop {
-        let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection; check the limit of open files");
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-            () = &mut shutdown => break,
-        };
+    let (closing, closes) = watch::channel(false);
+    let mut accepting = Accepting::begin(listener, move |stream, peer| {
         let line = Line {
             http: http.clone(),
             service: service.clone(),
             peer,
-            closes: closing.subscribe(),
-            _open: open.clone(),
+            closes: closes.clone(),
         };
-        tokio::spawn(Life::Http(Box::pin(line.serve(
-            stream,
-            Desk::default(),
-            Vec::new(),
-        ))));
+        tokio::spawn(Life::Http(Box::pin(line.enter(stream))));
+    });
+    tokio::select! {
+        () = shutdown => {}
+        () = accepting.go_on() => {}
     }
-    drop((listener, closing, open));
-    if tokio::time::timeout(SHUTDOWN_GRACE, all_ended.recv())
+    drop(accepting);
+    closing.send_replace(true);
+    // Each connection has a receiver until it has ended.
+    if tokio::time::timeout(SHUTDOWN_GRACE, closing.closed())
         .await
         .is_err()
     {
@@ -123,10 +119,8 @@ struct Line<S> {
     http: Arc<http1::Builder>,
     service: S,
     peer: SocketAddr,
-    /// Changes when the server shuts down.
-    closes: watch::Receiver<()>,
-    /// Held until the connection has ended.
-    _open: mpsc::Sender<()>,
+    /// Whether the server shuts down. Held until the connection has ended.
+    closes: watch::Receiver<bool>,
 }
 
 /// Why hyper has been left.
@@ -138,7 +132,7 @@ enum Left {
 
 impl<S, B> Line<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + Unpin
@@ -147,9 +141,16 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Serves the connection's requests. What it goes on as, if it leaves HTTP. `unread` is read before what comes from the stream.
-    async fn serve(mut self, stream: TcpStream, desk: Desk<B>, unread: Vec<u8>) -> Option<Life> {
-        let handover = Handover::default();
+    /// Serves the connection's requests. What it goes on as, if it leaves HTTP. `unread` is read before what comes from the stream; `deadline` is that of the
+    /// first head, if none was read yet.
+    async fn serve(
+        mut self,
+        stream: TcpStream,
+        desk: Desk<B>,
+        handover: Handover,
+        unread: Vec<u8>,
+        mut deadline: Option<Pin<Box<Sleep>>>,
+    ) -> Option<Life> {
         let io = Switch::new(stream, handover.clone(), unread);
         let service = service_fn(self.service(&desk, &handover));
         let mut connection = self.http.serve_connection(TokioIo::new(io), service);
@@ -160,6 +161,14 @@ where
                 if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
                     return Poll::Ready(Left::Ended(ended));
                 }
+                if desk.has_begun() {
+                    deadline = None;
+                }
+                if let Some(deadline) = &mut deadline
+                    && deadline.as_mut().poll(cx).is_ready()
+                {
+                    return Poll::Ready(Left::Ended(Ok(())));
+                }
                 if closing {
                     return Poll::Pending;
                 }
@@ -169,7 +178,7 @@ where
                 // In this order: a request that was parked must be read before hyper hears of the end.
                 biased;
                 left = serving => break left,
-                _ = self.closes.changed(), if !closing => {
+                () = self.is_closing(), if !closing => {
                     closing = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
@@ -182,7 +191,7 @@ where
         match (left, handover.take()) {
             (Left::Parked, _) => Some(Life::Http(self.park(stream, desk, unread))),
             (Left::Ended(Ok(())), Some(successor)) => {
-                Some(successor.begin(Stream::tcp(stream), unread, unwritten))
+                Some(successor.begin(Stream::Tcp(stream), unread, unwritten, None))
             }
             (Left::Ended(ended), successor) => {
                 if let Err(error) = ended {
@@ -210,23 +219,14 @@ where
             handover.clone(),
             self.peer,
         );
-        move |mut request| {
+        move |request: Request<Incoming>| {
             if !desk.is_repeated() {
-                let mut service = service.clone();
-                let handover = handover.clone();
-                request.extensions_mut().insert(PeerAddr(peer));
-                request.extensions_mut().insert(handover.clone());
-                desk.begin(desk::repetition(&request), async move {
-                    poll_fn(|cx| service.poll_ready(cx)).await?;
-                    let answer = service.call(request).await?;
-                    // A layer of the application may have put another answer in place of the 101.
-                    if answer.status() != StatusCode::SWITCHING_PROTOCOLS
-                        && let Some(successor) = handover.take()
-                    {
-                        successor.abandon();
-                    }
-                    Ok(answer)
-                });
+                let mut request = request.map(RequestBody::from);
+                // The connection is not hyper's to give, and one that has not met hyper has none either.
+                request.extensions_mut().remove::<OnUpgrade>();
+                let repetition = desk::repetition(&request);
+                let answer = work(service.clone(), request, &handover, peer);
+                desk.begin(repetition, answer);
             }
             Answer(desk.clone())
         }
@@ -246,7 +246,8 @@ where
             }
             let mut input = desk.repeat();
             input.append(&mut unread);
-            Some(Life::Http(Box::pin(self.serve(stream, desk, input))))
+            let http = self.serve(stream, desk, Handover::default(), input, None);
+            Some(Life::Http(Box::pin(http)))
         })
     }
 
@@ -263,8 +264,41 @@ where
         });
         tokio::select! {
             read = waiting => read,
-            _ = self.closes.changed() => Vec::new(),
+            () = self.is_closing() => Vec::new(),
         }
+    }
+}
+
+impl<S> Line<S> {
+    /// Waits for the server's shutdown, or until nobody is there any more to shut it down.
+    async fn is_closing(&mut self) {
+        let _ = self.closes.wait_for(|closing| *closing).await;
+    }
+}
+
+/// What the service makes of a request.
+fn work<S, B>(
+    mut service: S,
+    mut request: Request<RequestBody>,
+    handover: &Handover,
+    peer: SocketAddr,
+) -> impl Future<Output = Result<Response<B>, Infallible>> + use<S, B>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
+{
+    let handover = handover.clone();
+    request.extensions_mut().insert(PeerAddr(peer));
+    request.extensions_mut().insert(handover.clone());
+    async move {
+        poll_fn(|cx| service.poll_ready(cx)).await?;
+        let answer = service.call(request).await?;
+        // A layer of the application may have put another answer in place of the 101.
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS
+            && let Some(successor) = handover.take()
+        {
+            successor.abandon();
+        }
+        Ok(answer)
     }
 }
 

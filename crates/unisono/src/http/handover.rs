@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use http::Request;
+use tokio::time::Sleep;
 use unisono_proto::ws::{self, Role};
 
 use super::entry::Pass;
@@ -64,8 +65,15 @@ impl Future for Life {
 }
 
 impl Successor {
-    /// Goes on with the stream, what was read from it beyond the request, and what is still to be written to it.
-    pub(crate) fn begin(self, stream: Stream, unread: Vec<u8>, unwritten: Vec<u8>) -> Life {
+    /// Goes on with the stream, what was read from it beyond the request, and what is still to be written to it; with a timer that HTTP has no use for
+    /// any more, if there is one.
+    pub(crate) fn begin(
+        self,
+        stream: Stream,
+        unread: Vec<u8>,
+        unwritten: Vec<u8>,
+        timer: Option<Pin<Box<Sleep>>>,
+    ) -> Life {
         let Self { server, conn, kind } = self;
         let decoder = ws::Decoder::new(Role::Server, server.config.connection.max_payload);
         let socket = WebSocket::new(stream, decoder, conn.dialect, unread, unwritten);
@@ -73,7 +81,7 @@ impl Successor {
             Kind::Session(mut pass) => {
                 server.remember(&conn);
                 let seat = pass.take_seat();
-                Life::Session(Session::websocket(server, conn, socket).seated(seat))
+                Life::Session(Session::websocket(server, conn, socket, timer).seated(seat))
             }
             Kind::Probe => Life::Probe(Box::pin(probe(server, conn, socket))),
         }
@@ -151,7 +159,7 @@ pub(super) fn hand_over<B>(
             Ok(upgraded) => {
                 let (stream, unread) = Stream::from_upgraded(upgraded);
                 // A task of its own: this one's memory is given back.
-                tokio::spawn(successor.begin(stream, unread, Vec::new()));
+                tokio::spawn(successor.begin(stream, unread, Vec::new(), None));
             }
             Err(_) => successor.abandon(),
         }

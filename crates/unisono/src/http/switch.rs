@@ -85,6 +85,9 @@ impl AsyncRead for Switch {
             let count = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread[..count]);
             self.unread.drain(..count);
+            if self.unread.is_empty() {
+                self.unread = Vec::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

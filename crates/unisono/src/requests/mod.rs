@@ -5,7 +5,6 @@
 
 mod answers;
 mod changing;
-mod date;
 mod describing;
 mod remote;
 mod server_side;

@@ -3,8 +3,8 @@
 use unisono_proto::Value;
 use unisono_proto::engine::pairs;
 
-use super::date::date_text;
 use crate::conn::Handshake;
+use crate::date::date_text;
 use crate::error::EmitError;
 use crate::socket::Socket;
 use crate::space::Space;

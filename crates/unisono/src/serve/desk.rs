@@ -22,9 +22,11 @@ struct State<B> {
     patient: Option<(Instant, Vec<u8>)>,
     /// What hyper reads next is the repetition of the request that is here already.
     repeated: bool,
+    /// A request has been here.
+    begun: bool,
 }
 
-enum Place<B> {
+pub(super) enum Place<B> {
     Empty,
     Working(Pin<Box<dyn Future<Output = Result<B>> + Send>>),
     Done(Result<B>),
@@ -58,11 +60,7 @@ pub(super) fn repetition<B: Body>(request: &Request<B>) -> Option<Vec<u8>> {
 
 impl<B> Default for Desk<B> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(State {
-            place: Place::Empty,
-            patient: None,
-            repeated: false,
-        })))
+        Self::of(Place::Empty)
     }
 }
 
@@ -73,6 +71,17 @@ impl<B> Clone for Desk<B> {
 }
 
 impl<B> Desk<B> {
+    /// With a request, unless it is empty, that hyper has not read and will read next, word for word.
+    pub(super) fn of(place: Place<B>) -> Self {
+        let begun = !matches!(place, Place::Empty);
+        Self(Arc::new(Mutex::new(State {
+            place,
+            patient: None,
+            repeated: begun,
+            begun,
+        })))
+    }
+
     /// A std mutex, of one task: held for a look or an exchange, never while a service works.
     fn state(&self) -> MutexGuard<'_, State<B>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,6 +101,12 @@ impl<B> Desk<B> {
         let mut state = self.state();
         state.patient = repetition.map(|head| (Instant::now(), head));
         state.place = Place::Working(Box::pin(answer));
+        state.begun = true;
+    }
+
+    /// Whether a request has ever been read.
+    pub(super) fn has_begun(&self) -> bool {
+        self.state().begun
     }
 
     /// Since when a request waits that can do without hyper.

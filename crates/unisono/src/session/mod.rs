@@ -41,6 +41,7 @@ use plain::Plain;
 pub(crate) use polling::Payload;
 use polling::Polling;
 pub(crate) use probe::{Candidate, probe};
+pub(crate) use scratch::with_scratch;
 use slots::Slots;
 pub(crate) use stream::Stream;
 use unread::Unread;
@@ -91,19 +92,29 @@ enum Phase {
 }
 
 impl Session {
-    /// A session on an upgraded WebSocket.
-    pub(crate) fn websocket(server: Arc<Server>, conn: Arc<Conn>, socket: WebSocket) -> Self {
+    /// A session on an upgraded WebSocket. It takes over a timer, if there is one: setting that anew costs less than another.
+    pub(crate) fn websocket(
+        server: Arc<Server>,
+        conn: Arc<Conn>,
+        socket: WebSocket,
+        timer: Option<Pin<Box<Sleep>>>,
+    ) -> Self {
         server.counters.websocket.fetch_add(1, Relaxed);
-        Self::new(server, conn, Wire::WebSocket(socket))
+        Self::new(server, conn, Wire::WebSocket(socket), timer)
     }
 
     /// A session on long-polling.
     pub(crate) fn polling(server: Arc<Server>, conn: Arc<Conn>) -> Self {
         server.counters.polling.fetch_add(1, Relaxed);
-        Self::new(server, conn, Wire::Polling(Polling::default()))
+        Self::new(server, conn, Wire::Polling(Polling::default()), None)
     }
 
-    fn new(server: Arc<Server>, conn: Arc<Conn>, wire: Wire) -> Self {
+    fn new(
+        server: Arc<Server>,
+        conn: Arc<Conn>,
+        wire: Wire,
+        timer: Option<Pin<Box<Sleep>>>,
+    ) -> Self {
         server.tasks.fetch_add(1, Relaxed);
         let slots = match &server.plain {
             Some(handlers) => Slots::plain(Plain::open(conn.clone(), handlers.clone())),
@@ -116,7 +127,14 @@ impl Session {
         let config = &server.config.connection;
         let machine = Connection::new(config, conn.dialect.revision, server.now_ms());
         let armed = machine.next_deadline();
-        let timer = Box::pin(tokio::time::sleep_until(server.instant(armed)));
+        let deadline = server.instant(armed);
+        let timer = match timer {
+            Some(mut timer) => {
+                timer.as_mut().reset(deadline);
+                timer
+            }
+            None => Box::pin(tokio::time::sleep_until(deadline)),
+        };
         Self {
             server,
             conn,
@@ -282,7 +300,7 @@ impl Session {
             self.keep_unread(unread);
             return true;
         }
-        scratch::with_scratch(|buffer| {
+        with_scratch(|buffer| {
             let Wire::WebSocket(socket) = &mut self.wire else {
                 return false;
             };

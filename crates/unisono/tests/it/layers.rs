@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tower_service::Service;
-use unisono::{Io, Namespace};
+use unisono::{Io, Namespace, RequestBody};
 
 use crate::raw::PATIENCE;
 
@@ -19,9 +19,9 @@ use crate::raw::PATIENCE;
 #[derive(Clone)]
 struct NoWebSockets<S>(S);
 
-impl<S, B> Service<Request<Incoming>> for NoWebSockets<S>
+impl<S, B> Service<Request<RequestBody>> for NoWebSockets<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
     S::Future: Send + 'static,
 {
     type Response = Response<B>;
@@ -32,7 +32,7 @@ where
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let answer = self.0.call(request);
         Box::pin(async move {
             let mut answer = answer.await?;

@@ -13,6 +13,7 @@ mod drain;
 mod dynamic;
 mod eio3;
 mod engine;
+mod entrance;
 mod events;
 mod examples;
 mod hooks;

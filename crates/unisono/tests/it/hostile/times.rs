@@ -22,6 +22,7 @@ pub(super) const TIMES: &[Row] = &[
     row("slow loris", "a connection that says nothing", "hang-up after 10 s", BELOW, Own(|arena| Box::pin(head(arena, "", "")))),
     row("slow loris", "a head at one byte a second", "hang-up after 10 s", BELOW, Own(|arena| Box::pin(head(arena, "", "GET /socket.io/?EIO=4")))),
     row("slow loris", "the head of an upgrade whose last line never ends", "hang-up after 10 s", BELOW, Own(|arena| Box::pin(head(arena, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nUpgrade: websocket\r\nX: ", "xxxxxxxxxxxxxxxxxxxxx")))),
+    row("slow loris", "a head that begins after eight seconds", "hang-up after 10 s", BELOW, Own(|arena| Box::pin(late_head(arena)))),
     row("slow loris", "an answered connection that says nothing more", "hang-up after 10 s", BELOW, Own(|arena| Box::pin(keep_alive(arena)))),
     row("slow loris", "a body at one byte a second", "408 after 30 s; the session ends", ("bad_request", 1), Own(|arena| Box::pin(body(arena, "3")))),
     row("slow loris", "a body that is announced and never comes", "408 after 30 s; the session ends", ("bad_request", 1), Own(|arena| Box::pin(body(arena, "")))),
@@ -106,6 +107,18 @@ async fn head(arena: Arena, first: &str, drip: &str) -> Got {
     let (answer, when) = seconds_until_end(&mut stream, 10, drip).await;
     assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
     format!("hang-up {when}").into()
+}
+
+async fn late_head(arena: Arena) -> Got {
+    let mut stream = connect(arena.port()).await;
+    for _ in 0..8 {
+        second().await;
+    }
+    stream.write_all(b"GET /socket.io/?EIO=4").await.unwrap();
+    breathe().await;
+    let (answer, _) = seconds_until_end(&mut stream, 2, "").await;
+    assert!(answer.is_empty());
+    "hang-up after 10 s".into()
 }
 
 async fn keep_alive(arena: Arena) -> Got {

@@ -16,14 +16,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tower_service::Service;
-use unisono::PeerAddr;
+use unisono::{PeerAddr, RequestBody};
 
 use crate::hostile::until;
 use crate::raw::PATIENCE;
@@ -48,10 +48,13 @@ struct Seen {
     in_flight: AtomicUsize,
     /// Requests that were dropped before they had an answer.
     given_up: AtomicUsize,
+    /// Copies that were ever made.
+    copied: AtomicUsize,
 }
 
 impl<S: Clone> Clone for Watched<S> {
     fn clone(&self) -> Self {
+        self.seen.copied.fetch_add(1, Relaxed);
         Self {
             inner: self.inner.clone(),
             copies: self.copies.clone(),
@@ -74,9 +77,9 @@ impl Drop for Flight {
     }
 }
 
-impl<S, B> Service<Request<Incoming>> for Watched<S>
+impl<S, B> Service<Request<RequestBody>> for Watched<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
     S::Future: Send + 'static,
 {
     type Response = Response<B>;
@@ -87,7 +90,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         self.seen.in_flight.fetch_add(1, Relaxed);
         let flight = Flight {
             seen: self.seen.clone(),
@@ -122,7 +125,7 @@ impl Drop for Parking {
 impl Parking {
     async fn of<S, B>(inner: S) -> Self
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
         S: Clone + Send + Unpin + 'static,
         S::Future: Send + 'static,
         B: Body<Data = Bytes> + Send + 'static,
@@ -172,6 +175,10 @@ impl Parking {
 
     fn copies(&self) -> usize {
         Arc::strong_count(&self.copies)
+    }
+
+    fn copied(&self) -> usize {
+        self.seen.copied.load(Relaxed)
     }
 
     fn in_flight(&self) -> usize {
@@ -273,7 +280,7 @@ impl Slow {
     }
 }
 
-impl Service<Request<Incoming>> for Slow {
+impl Service<Request<RequestBody>> for Slow {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Answering<Full<Bytes>>;
@@ -282,7 +289,7 @@ impl Service<Request<Incoming>> for Slow {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let mut released = self.0.clone();
         let path = request.uri().path().to_owned();
         let peer = request.extensions().get::<PeerAddr>().copied();

@@ -1,21 +1,50 @@
-//! Points in time as JavaScript's `Date` writes them by default.
+//! Points in time as text.
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// `Sun Nov 22 2026 19:09:07 GMT+0000 (Coordinated Universal Time)`, of milliseconds since 1970.
-pub(super) fn date_text(ms: u64) -> String {
-    let seconds = ms / 1_000;
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let weekday = DAYS[(days % 7) as usize];
-    let (year, month, day) = civil(days);
-    let (hour, minute) = (second / 3_600, second / 60 % 60);
+/// A second since 1970, taken apart.
+struct Moment {
+    weekday: &'static str,
+    year: u64,
+    month: &'static str,
+    day: u64,
+    /// `19:09:07`.
+    clock: String,
+}
+
+impl Moment {
+    fn of(seconds: u64) -> Self {
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = civil(days);
+        let (hour, minute) = (second / 3_600, second / 60 % 60);
+        Self {
+            weekday: DAYS[(days % 7) as usize],
+            year,
+            month: MONTHS[month],
+            day,
+            clock: format!("{hour:02}:{minute:02}:{:02}", second % 60),
+        }
+    }
+}
+
+/// As JavaScript's `Date` writes it by default: `Sun Nov 22 2026 19:09:07 GMT+0000 (Coordinated Universal Time)`, of milliseconds since 1970.
+pub(crate) fn date_text(ms: u64) -> String {
+    let at = Moment::of(ms / 1_000);
     format!(
-        "{weekday} {} {day:02} {year} {hour:02}:{minute:02}:{:02} GMT+0000 (Coordinated Universal Time)",
-        MONTHS[month],
-        second % 60
+        "{} {} {:02} {} {} GMT+0000 (Coordinated Universal Time)",
+        at.weekday, at.month, at.day, at.year, at.clock
+    )
+}
+
+/// As HTTP's `Date` has it (RFC 9110, section 5.6.7): `Sun, 22 Nov 2026 19:09:07 GMT`, of seconds since 1970.
+pub(crate) fn http_date(seconds: u64) -> String {
+    let at = Moment::of(seconds);
+    format!(
+        "{}, {:02} {} {} {} GMT",
+        at.weekday, at.day, at.month, at.year, at.clock
     )
 }
 
@@ -54,5 +83,11 @@ mod tests {
         check(4_107_542_399_000, "Sun Feb 28 2100 23:59:59");
         check(4_107_542_400_000, "Mon Mar 01 2100 00:00:00");
         check(1_704_067_199_000, "Sun Dec 31 2023 23:59:59");
+    }
+
+    #[test]
+    fn dates_are_written_as_http_does() {
+        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(1_795_730_383), "Thu, 26 Nov 2026 21:59:43 GMT");
     }
 }

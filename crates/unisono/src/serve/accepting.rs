@@ -1,0 +1,121 @@
+//! The task that accepts connections.
+//!
+//! It is one of the runtime's own, not the caller's: what `block_on` runs, as `main` does mostly, is not on a worker thread, and each connection would have to be
+//! handed from one thread to another, with two wake-ups.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// After a failed accept, such as for want of descriptors: trying again at once would only burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts until dropped. The listener is closed then, at once.
+pub(super) struct Accepting {
+    door: Door,
+    task: JoinHandle<()>,
+}
+
+impl Accepting {
+    /// Gives each connection to `open`.
+    pub(super) fn begin(
+        listener: TcpListener,
+        mut open: impl FnMut(TcpStream, SocketAddr) + Send + 'static,
+    ) -> Self {
+        // Connections have it from their listener: a message must not wait for the acknowledgement of the one before it. If the option fails, delivery is
+        // slower, not wrong.
+        let _ = SockRef::from(&listener).set_tcp_nodelay(true);
+        let door = Door(Arc::new(Mutex::new(Some(listener))));
+        let opening = door.clone();
+        let task = tokio::spawn(async move {
+            while let Some(accepted) = poll_fn(|cx| opening.poll_accept(cx)).await {
+                match accepted {
+                    Ok((stream, peer)) => open(stream, peer),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection; check the limit of open files");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        });
+        Self { door, task }
+    }
+
+    /// Never ends by itself.
+    ///
+    /// # Panics
+    /// When opening a connection has.
+    pub(super) async fn go_on(&mut self) {
+        if let Err(error) = (&mut self.task).await
+            && error.is_panic()
+        {
+            resume_unwind(error.into_panic());
+        }
+        // Cancelled: the runtime is shutting down.
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.door.close();
+        self.task.abort();
+    }
+}
+
+/// The listener, until it is closed.
+#[derive(Clone)]
+struct Door(Arc<Mutex<Option<TcpListener>>>);
+
+impl Door {
+    /// A std mutex: held for one attempt, and to close it.
+    fn listener(&self) -> MutexGuard<'_, Option<TcpListener>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` once it is closed.
+    fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<(TcpStream, SocketAddr)>>> {
+        match &*self.listener() {
+            Some(listener) => listener.poll_accept(cx).map(Some),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn close(&self) {
+        *self.listener() = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_do_not_wait_for_acknowledgements() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (opens, mut opened) = mpsc::channel(1);
+        let accepting = Accepting::begin(listener, move |stream, _| {
+            opens.try_send(stream).unwrap();
+        });
+        let _client = TcpStream::connect(address).await.unwrap();
+        assert!(opened.recv().await.unwrap().nodelay().unwrap());
+        drop(accepting);
+        // Closed at once: the address is free.
+        TcpListener::bind(address).await.unwrap();
+    }
+}
