@@ -9,9 +9,14 @@
 //! [`LinkState::Local`]) may be missed, and a broker never delivers one twice on purpose. A channel that matches both a pattern and a
 //! literal subscription of the same broker is delivered once for each, as Redis does. Nothing is delivered from before the subscription.
 //!
+//! **Adapter.** A broker carries the messages of one [`Adapter`], which it names; nodes on it speak that one, so the two cannot be mixed up.
+//! One of the sharded adapter has no patterns: [`Subscription::Pattern`] is ignored there, and logged as an error.
+//!
 //! **Order.** All messages that pass through one broker system have one total order, across channels and publishers, and every inbox sees
 //! its part of it in that order. The messages of one publisher appear in the order of its [`Broker::publish`] calls. What is published after a
-//! [`Broker::subscribe`] of the same broker comes back if it matches, while the link is up. Calls of an inbox never overlap. (A sharded system keeps this per channel only and says so in its documentation.)
+//! [`Broker::subscribe`] of the same broker comes back if it matches, while the link is up. Calls of an inbox never overlap. Of the sharded
+//! adapter all this holds for each channel by itself: whatever must have one order goes on one channel, as everything ordered does in a
+//! namespace. (On a single Redis it holds across channels too.)
 //!
 //! **Echo.** A publisher that is subscribed receives its own messages, at their place in the total order. An ordered emit relies on that.
 //!
@@ -25,12 +30,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::adapter::Adapter;
 use crate::limits::MAX_BUS_MESSAGE_BYTES;
 
 /// What carries messages between nodes. See the [module documentation](self) for the contract.
 ///
 /// No method blocks or waits (but see [`Broker::count`]); all may be called from any thread, also from inside [`Inbox`] methods.
 pub trait Broker: Send + Sync + 'static {
+    /// Whose messages it carries.
+    fn adapter(&self) -> Adapter;
+
     /// Who gets the messages. Called once, before anything else; later calls are ignored.
     fn attach(&self, inbox: Arc<dyn Inbox>);
 

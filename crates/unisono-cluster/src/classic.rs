@@ -38,13 +38,13 @@
 //! always the last thing in a message of ours and the uid always the first, so that both can be read without decoding it.
 
 mod answer;
-mod body;
+pub(crate) mod body;
 mod channel;
 mod decode;
 mod emission;
-mod encode;
+pub(crate) mod encode;
 mod error;
-mod request;
+pub(crate) mod request;
 mod sockets;
 
 pub use answer::{Answer, AnswerBody, decode_answer, encode_answer};

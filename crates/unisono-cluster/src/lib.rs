@@ -5,6 +5,7 @@
 //! - [`Rooms`]: which members of this node a broadcast reaches.
 //! - [`Broadcast`]: an event and whom it is for.
 //! - [`classic`]: broadcasts, requests and answers as bytes, exactly as `@socket.io/redis-adapter` 8 puts them on Redis.
+//! - [`sharded`]: the same as its sharded adapter puts them there; [`Adapter`] says which of the two a cluster speaks.
 //! - [`Node`]: the conversation of one namespace: what is ours, what is for us, what did not come back, what got lost.
 //! - [`Broker`]: the seam to what carries the bytes, and its contract; [`MemoryBus`] is its in-memory twin.
 //!
@@ -25,6 +26,8 @@
 //! assert_eq!(reached, ["ada", "cyd"]);
 //! ```
 
+pub mod adapter;
+pub mod answering;
 pub mod broadcast;
 pub mod broker;
 pub mod classic;
@@ -34,7 +37,10 @@ pub mod memory;
 mod msgpack;
 pub mod node;
 pub mod rooms;
+pub mod sharded;
 
+pub use adapter::{Adapter, SubscriptionMode, UnknownMode};
+pub use answering::{Answering, SocketsAnswer};
 pub use broadcast::{Broadcast, COMMIT_SEQ_BASE, Extension, Flags, Members};
 pub use broker::{
     Broker, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError, Subscription,

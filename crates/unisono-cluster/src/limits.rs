@@ -53,5 +53,13 @@ pub const MAX_CHANGED_ROOMS: usize = 16 * 1024;
 /// What an answer counts against [`MAX_ANSWER_BYTES`] beside its bytes, so that tiny ones are bounded in number too (a million).
 pub const ANSWER_OVERHEAD_BYTES: usize = 64;
 
+/// How long the channel of a room is still listened to after the last member has left, in milliseconds: a client that loses its connection is
+/// back by then, and somebody who goes from room to room comes by again.
+pub const ROOM_LINGER_MS: u64 = 5_000;
+
+/// Most rooms that are listened to although nobody is in them any more. Beyond, the one left first is given up at once: clients may choose
+/// what they join, as often as they like.
+pub const MAX_LINGERING_ROOMS: usize = 4_096;
+
 /// Most messages waiting inside a memory bus. Only a handler that publishes faster than it is served can fill it.
 pub const MAX_MEMORY_QUEUE: usize = 65_536;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 
+use crate::adapter::Adapter;
 use crate::broker::{
     Broker, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError, Subscription,
     check_size,
@@ -28,6 +29,7 @@ pub struct MemoryBus {
 
 #[derive(Default)]
 struct Shared {
+    adapter: Adapter,
     // A lock, in a crate that otherwise has none: the bus is the one thing its nodes share, the total order is the order in which they
     // take this lock, and it is never held while an inbox runs.
     state: Mutex<State>,
@@ -68,6 +70,16 @@ impl MemoryBus {
     /// A bus without nodes.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same for nodes that speak that adapter. Order and delivery are the same: what differs is what the nodes put on it.
+    pub fn speaking(adapter: Adapter) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                adapter,
+                ..Shared::default()
+            }),
+        }
     }
 
     /// Adds a node to the bus.
@@ -181,6 +193,10 @@ pub struct MemoryBroker {
 }
 
 impl Broker for MemoryBroker {
+    fn adapter(&self) -> Adapter {
+        self.bus.shared.adapter
+    }
+
     fn attach(&self, inbox: Arc<dyn Inbox>) {
         {
             let mut book = lock(&self.endpoint.book);

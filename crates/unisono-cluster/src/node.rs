@@ -21,6 +21,7 @@
 //! ```
 
 mod echoes;
+mod format;
 mod ledger;
 mod peers;
 mod questions;
@@ -28,14 +29,14 @@ mod requests;
 
 use bytes::Bytes;
 
+use crate::adapter::Adapter;
 use crate::broadcast::{Broadcast, COMMIT_SEQ_BASE};
-use crate::broker::Subscription;
-use crate::classic::{
-    self, DecodeError, EncodeError, Request, RequestError, Subscriptions, Target, Template,
-};
+use crate::classic::{self, DecodeError, EncodeError, Request, RequestError, Target};
+use crate::sharded::Tail;
 
 use echoes::Echoes;
 pub use echoes::{Awaited, Expired, TooManyEchoes};
+pub use format::subscriptions;
 pub use ledger::Ledger;
 use peers::Peers;
 use questions::Questions;
@@ -47,6 +48,9 @@ pub struct Node {
     uid: String,
     prefix: String,
     nsp: String,
+    adapter: Adapter,
+    /// How its own messages end, where they are known by that.
+    tail: Tail,
     /// The name under which it asks.
     asks_as: String,
     last_seq: u64,
@@ -130,12 +134,26 @@ impl Node {
             uid,
             prefix: prefix.into(),
             nsp: nsp.into(),
+            adapter: Adapter::Classic,
+            tail: Tail::default(),
             last_seq: 0,
             last_commit_seq: COMMIT_SEQ_BASE - 1,
             echoes: Echoes::default(),
             peers: Peers::default(),
             stats: NodeStats::default(),
         }
+    }
+
+    /// Speaks that adapter instead of the classic one. To be said before it asks anything. For the sharded one, uids have 16 hexadecimal
+    /// digits.
+    #[must_use]
+    pub fn speaking(mut self, adapter: Adapter) -> Self {
+        if let Adapter::Sharded(_) = adapter {
+            self.tail = Tail::new(&self.uid, &self.nsp);
+            self.questions = Questions::sharded(&self.uid);
+        }
+        self.adapter = adapter;
+        self
     }
 
     /// Asks under another name than its uid: the channel of private answers is named after it. For a node that takes the place of
@@ -163,14 +181,6 @@ impl Node {
         &self.nsp
     }
 
-    /// What to subscribe to.
-    pub fn subscriptions(&self) -> Vec<Subscription> {
-        Subscriptions::new(&self.prefix, &self.nsp, &self.asks_as)
-            .iter()
-            .cloned()
-            .collect()
-    }
-
     /// Counters since the start.
     pub fn stats(&self) -> NodeStats {
         NodeStats {
@@ -194,39 +204,18 @@ impl Node {
         self.last_commit_seq
     }
 
-    /// Channel and payload of a broadcast.
-    ///
-    /// # Errors
-    /// See [`EncodeError`].
-    pub fn encode(&self, broadcast: &Broadcast) -> Result<(String, Bytes), EncodeError> {
-        let payload = classic::encode(&self.uid, &self.nsp, broadcast)?;
-        Ok((
-            classic::channel(&self.prefix, &self.nsp, &broadcast.rooms),
-            payload,
-        ))
-    }
-
-    /// Gives a broadcast the next number and encodes it. One that cannot be encoded takes no number, so that peers miss none.
+    /// Gives a broadcast the next number and encodes it. One that cannot be encoded takes no number, so that peers miss none; one that is
+    /// not for all nodes to hear has the number 0.
     ///
     /// # Errors
     /// See [`EncodeError`].
     pub fn number(&mut self, broadcast: &mut Broadcast) -> Result<(String, Bytes), EncodeError> {
-        broadcast.extension.get_or_insert_default().seq = self.last_seq + 1;
+        let step = u64::from(self.reaches_all(broadcast));
+        let seq = (self.last_seq + 1) * step;
+        broadcast.extension.get_or_insert_default().seq = seq;
         let encoded = self.encode(broadcast)?;
-        self.last_seq += 1;
+        self.last_seq += step;
         Ok(encoded)
-    }
-
-    /// A broadcast whose revision is decided by the script that publishes it; see [`classic::encode_template`].
-    ///
-    /// # Errors
-    /// See [`EncodeError`].
-    pub fn encode_template(
-        &self,
-        broadcast: &Broadcast,
-        revision_key: &str,
-    ) -> Result<Template, EncodeError> {
-        classic::encode_template(&self.prefix, &self.uid, &self.nsp, broadcast, revision_key)
     }
 
     /// A message arrived. `has_room` says whether a room concerns this node.
@@ -285,7 +274,7 @@ impl Node {
     /// Gives up the echoes that are due: the caller delivers each to its local members and calls [`Broker::suspect`](crate::Broker::suspect).
     /// Should one come later, it is dropped as [`Received::Own`].
     pub fn handle_timeout(&mut self, now_ms: u64) -> Vec<Expired> {
-        let expired = self.echoes.expire(now_ms);
+        let expired = self.echoes.expire(now_ms, self.adapter);
         self.stats.echoes_expired += expired.len() as u64;
         expired
     }
@@ -297,6 +286,9 @@ impl Node {
         has_room: &dyn Fn(&str) -> bool,
         now_ms: u64,
     ) -> Received {
+        if let Adapter::Sharded(_) = self.adapter {
+            return self.classify_sharded(channel, payload, has_room, now_ms);
+        }
         let target = classic::target_of_channel(&self.prefix, &self.nsp, channel);
         if target == Target::Foreign {
             return self.classify_request(channel, payload);
@@ -334,16 +326,17 @@ impl Node {
             return Received::Own;
         };
         let broadcast = match awaited {
-            Awaited::Broadcast(broadcast) => Ok(broadcast),
+            Awaited::Broadcast(broadcast) => Some(broadcast),
             // Only what came back knows its revision.
-            Awaited::Template(_) => classic::decode(payload).map(|message| message.broadcast),
+            Awaited::Template(_) => format::decode_own(self.adapter, payload),
         };
         match broadcast {
-            Ok(broadcast) => {
+            Some(broadcast) => {
                 self.stats.echoes += 1;
                 Received::Echo(broadcast)
             }
-            Err(error) => Received::Undecodable(error),
+            // What we wrote can be read: somebody else's, with our name on it.
+            None => Received::Undecodable(DecodeError::Envelope),
         }
     }
 

@@ -8,11 +8,13 @@
 //! joining and leaving move at most one element at each end.
 
 mod select;
+mod shrink;
 mod slab;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use shrink::{shrink_map, shrink_vec};
 use slab::Slab;
 
 /// Names a member of a [`Rooms`] for as long as it is there.
@@ -34,6 +36,8 @@ pub struct Rooms<M: Clone> {
     by_id: HashMap<Arc<str>, Slot>,
     rooms: Slab<Room<M>>,
     by_name: HashMap<Arc<str>, u32>,
+    /// Rooms that have come or gone, where somebody wants to know.
+    changes: Option<Vec<Arc<str>>>,
 }
 
 #[derive(Debug)]
@@ -80,7 +84,21 @@ impl<M: Clone> Rooms<M> {
             by_id: HashMap::new(),
             rooms: Slab::new(),
             by_name: HashMap::new(),
+            changes: None,
         }
+    }
+
+    /// Notes from now on which rooms come and go, those of the members' own ids among them.
+    pub fn note_changes(&mut self) {
+        self.changes.get_or_insert_default();
+    }
+
+    /// The rooms that have come or gone since the last call, where changes are noted; perhaps several times.
+    pub fn take_changes(&mut self) -> Vec<Arc<str>> {
+        self.changes
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// Number of members.
@@ -109,6 +127,7 @@ impl<M: Clone> Rooms<M> {
             memberships: Vec::new(),
         });
         let slot = Slot { index, generation };
+        self.note(&id);
         self.by_id.insert(id, slot);
         slot
     }
@@ -126,6 +145,7 @@ impl<M: Clone> Rooms<M> {
         let member = self.members.remove(slot.index)?;
         if self.by_id.get(&member.id) == Some(&slot) {
             self.by_id.remove(&member.id);
+            self.note(&member.id);
             shrink_map(&mut self.by_id);
         }
         Some(member.handle)
@@ -284,6 +304,12 @@ impl<M: Clone> Rooms<M> {
             .filter(|member| member.generation == slot.generation)
     }
 
+    fn note(&mut self, room: &Arc<str>) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(room.clone());
+        }
+    }
+
     fn room_or_create(&mut self, name: &str) -> u32 {
         if let Some(&index) = self.by_name.get(name) {
             return index;
@@ -294,6 +320,7 @@ impl<M: Clone> Rooms<M> {
             occupants: Vec::new(),
             watchers: 0,
         });
+        self.note(&name);
         self.by_name.insert(name, index);
         index
     }
@@ -350,29 +377,8 @@ impl<M: Clone> Rooms<M> {
             .is_some_and(|room| room.occupants.is_empty() && room.watchers == 0);
         if unused && let Some(room) = self.rooms.remove(index) {
             self.by_name.remove(&room.name);
+            self.note(&room.name);
             shrink_map(&mut self.by_name);
         }
-    }
-}
-
-/// A collection gives memory back when it is this many times larger than what it holds: rare enough to stay amortised O(1).
-const SHRINK_FACTOR: usize = 4;
-
-/// Below this capacity nothing is gained by shrinking.
-const SHRINK_MINIMUM: usize = 32;
-
-fn shrink_vec<T>(vec: &mut Vec<T>) {
-    if vec.is_empty() {
-        *vec = Vec::new();
-    } else if vec.capacity() > SHRINK_MINIMUM && vec.capacity() / SHRINK_FACTOR > vec.len() {
-        vec.shrink_to(vec.len() * 2);
-    }
-}
-
-fn shrink_map<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
-    if map.is_empty() {
-        map.shrink_to(0);
-    } else if map.capacity() > SHRINK_MINIMUM && map.capacity() / SHRINK_FACTOR > map.len() {
-        map.shrink_to(map.len() * 2);
     }
 }

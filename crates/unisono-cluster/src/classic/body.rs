@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use unisono_proto::Value;
 use unisono_proto::limits::{MAX_JSON_DEPTH, MAX_JSON_VALUES};
-use unisono_proto::value::{JsonError, from_json, write_json};
+use unisono_proto::value::{JsonError, from_json_within, write_json};
 
 use super::encode::check_size;
 use super::{DecodeError, EncodeError, RequestError};
@@ -11,49 +11,47 @@ use crate::limits::{MAX_BUS_MESSAGE_BYTES, MAX_NAME_BYTES};
 use crate::msgpack::{Reader, Writer};
 
 /// The fields of a request or an answer, each to be taken out once.
-pub(super) struct Fields(Vec<(String, Value)>);
+pub(crate) struct Fields(Vec<(String, Value)>);
 
 impl Fields {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, RequestError> {
-        Self::read_to(bytes, Deep::Refused)
+        Self::read_classic(bytes, Deep::Refused)
     }
 
     /// The same, with null for what is nested too deep: of many things that are told at once one may be so, and the others count.
     pub(super) fn read_pruned(bytes: &[u8]) -> Result<Self, RequestError> {
-        Self::read_to(bytes, Deep::Null)
+        Self::read_classic(bytes, Deep::Null)
     }
 
-    fn read_to(bytes: &[u8], deep: Deep) -> Result<Self, RequestError> {
-        if bytes.len() > MAX_BUS_MESSAGE_BYTES {
-            return Err(DecodeError::TooLarge.into());
-        }
-        let value = match bytes.first() {
-            Some(b'{') => {
-                let text = String::from_utf8_lossy(bytes);
-                let mut value = match (from_json(&text, &[]), deep) {
-                    (Err(JsonError::TooDeep), Deep::Null) => from_json(&pruned(&text), &[]),
-                    (read, _) => read,
-                }?;
-                restore_byte_strings(&mut value);
-                value
-            }
-            _ => {
-                let mut reader = match deep {
-                    Deep::Refused => Reader::new(bytes),
-                    Deep::Null => Reader::pruning(bytes),
-                };
-                let value = reader.value(1)?;
-                if !reader.is_at_end() {
-                    return Err(DecodeError::TrailingBytes.into());
-                }
-                value
-            }
+    fn read_classic(bytes: &[u8], deep: Deep) -> Result<Self, RequestError> {
+        check_length(bytes)?;
+        let value = if is_json(bytes) {
+            let mut value = json_value(bytes, MAX_JSON_DEPTH, deep)?;
+            restore_byte_strings(&mut value);
+            value
+        } else {
+            msgpack_value(reader(bytes, deep))?
+        };
+        Self::of(value).ok_or(RequestError::NotAMap)
+    }
+
+    /// Those of a message that has so many levels of its own around what may be nested, and spells byte strings in MessagePack only.
+    pub(crate) fn read_within(
+        bytes: &[u8],
+        levels: usize,
+        deep: Deep,
+    ) -> Result<Self, RequestError> {
+        check_length(bytes)?;
+        let value = if is_json(bytes) {
+            json_value(bytes, MAX_JSON_DEPTH + levels, deep)?
+        } else {
+            msgpack_value(reader(bytes, deep).whole(levels))?
         };
         Self::of(value).ok_or(RequestError::NotAMap)
     }
 
     /// Those of a map within.
-    pub(super) fn of(value: Value) -> Option<Self> {
+    pub(crate) fn of(value: Value) -> Option<Self> {
         match value {
             Value::Map(pairs) => Some(Self(pairs)),
             _ => None,
@@ -61,13 +59,13 @@ impl Fields {
     }
 
     /// Of a key that is there twice the last counts, as in JavaScript.
-    pub(super) fn take(&mut self, key: &str) -> Option<Value> {
+    pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
         let index = self.0.iter().rposition(|(name, _)| name == key)?;
         Some(std::mem::replace(&mut self.0[index].1, Value::Null))
     }
 
     /// A whole number.
-    pub(super) fn number(&mut self, key: &str) -> Option<i64> {
+    pub(crate) fn number(&mut self, key: &str) -> Option<i64> {
         match self.take(key)? {
             Value::Int(number) => Some(number),
             Value::Float(number) if number.fract() == 0.0 && number.abs() < i64::MAX as f64 => {
@@ -78,12 +76,12 @@ impl Fields {
     }
 
     /// Whether it is there and true. Anything but a boolean is not.
-    pub(super) fn truth(&mut self, key: &str) -> Option<bool> {
+    pub(crate) fn truth(&mut self, key: &str) -> Option<bool> {
         self.take(key)?.as_bool()
     }
 
     /// A short text, if there is one.
-    pub(super) fn name(&mut self, key: &str) -> Result<Option<String>, RequestError> {
+    pub(crate) fn name(&mut self, key: &str) -> Result<Option<String>, RequestError> {
         match self.take(key) {
             Some(Value::Str(name)) if name.len() > MAX_NAME_BYTES => Err(RequestError::Name),
             Some(Value::Str(name)) => Ok(Some(name)),
@@ -91,27 +89,62 @@ impl Fields {
         }
     }
 
-    pub(super) fn array(&mut self, key: &str) -> Option<Vec<Value>> {
+    pub(crate) fn array(&mut self, key: &str) -> Option<Vec<Value>> {
         match self.take(key)? {
             Value::Array(items) => Some(items),
             _ => None,
         }
     }
 
-    pub(super) fn room_names(&mut self, key: &'static str) -> Result<Vec<String>, RequestError> {
+    pub(crate) fn room_names(&mut self, key: &'static str) -> Result<Vec<String>, RequestError> {
         room_names(self.take(key).unwrap_or(Value::Null), key)
     }
 }
 
 /// What becomes of a value that is nested deeper than may be.
 #[derive(Clone, Copy)]
-enum Deep {
+pub(crate) enum Deep {
     Refused,
     Null,
 }
 
-/// JSON with null for each value that is nested too deep. What is no JSON stays none.
-fn pruned(text: &str) -> String {
+fn check_length(bytes: &[u8]) -> Result<(), DecodeError> {
+    if bytes.len() > MAX_BUS_MESSAGE_BYTES {
+        return Err(DecodeError::TooLarge);
+    }
+    Ok(())
+}
+
+/// The first byte says which of the two spellings it is.
+fn is_json(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&b'{')
+}
+
+fn json_value(bytes: &[u8], depth: usize, deep: Deep) -> Result<Value, JsonError> {
+    let text = String::from_utf8_lossy(bytes);
+    match (from_json_within(&text, depth), deep) {
+        (Err(JsonError::TooDeep), Deep::Null) => from_json_within(&pruned(&text, depth), depth),
+        (read, _) => read,
+    }
+}
+
+fn reader(bytes: &[u8], deep: Deep) -> Reader<'_> {
+    match deep {
+        Deep::Refused => Reader::new(bytes),
+        Deep::Null => Reader::pruning(bytes),
+    }
+}
+
+fn msgpack_value(mut reader: Reader<'_>) -> Result<Value, DecodeError> {
+    let value = reader.value(1)?;
+    if !reader.is_at_end() {
+        return Err(DecodeError::TrailingBytes);
+    }
+    Ok(value)
+}
+
+/// JSON with null for each value that is nested deeper than `max_depth`. What is no JSON stays none.
+fn pruned(text: &str, max_depth: usize) -> String {
     let mut kept = String::with_capacity(text.len());
     let (mut depth, mut in_string, mut escaped, mut from) = (0_usize, false, false, 0);
     for (at, byte) in text.bytes().enumerate() {
@@ -122,13 +155,13 @@ fn pruned(text: &str) -> String {
             _ if in_string => {}
             b'[' | b'{' => {
                 depth += 1;
-                if depth == MAX_JSON_DEPTH + 1 {
+                if depth == max_depth + 1 {
                     kept.push_str(&text[from..at]);
                     kept.push_str("null");
                 }
             }
             b']' | b'}' => {
-                if depth == MAX_JSON_DEPTH + 1 {
+                if depth == max_depth + 1 {
                     from = at + 1;
                 }
                 depth = depth.saturating_sub(1);
@@ -136,14 +169,14 @@ fn pruned(text: &str) -> String {
             _ => {}
         }
     }
-    if depth <= MAX_JSON_DEPTH {
+    if depth <= max_depth {
         kept.push_str(&text[from..]);
     }
     kept
 }
 
 /// Names of rooms; JavaScript may have numbers among them, which match by their decimal text here.
-pub(super) fn room_names(value: Value, field: &'static str) -> Result<Vec<String>, RequestError> {
+pub(crate) fn room_names(value: Value, field: &'static str) -> Result<Vec<String>, RequestError> {
     let Value::Array(items) = value else {
         return Err(RequestError::Field(field));
     };
@@ -214,14 +247,14 @@ pub(super) fn msgpack(fields: &[(&str, Value)]) -> Result<Bytes, EncodeError> {
 
 /// Writes JSON as `JSON.stringify` does, and stops where it gets too long.
 #[derive(Debug, Default)]
-pub(super) struct JsonWriter {
-    pub(super) out: String,
-    pub(super) values: usize,
+pub(crate) struct JsonWriter {
+    pub(crate) out: String,
+    pub(crate) values: usize,
 }
 
 impl JsonWriter {
     /// Writes one value that may open `depth` more levels.
-    pub(super) fn value(&mut self, value: &Value, depth: usize) -> Result<(), EncodeError> {
+    pub(crate) fn value(&mut self, value: &Value, depth: usize) -> Result<(), EncodeError> {
         self.count(1)?;
         let inner = || depth.checked_sub(1).ok_or(EncodeError::TooDeep);
         match value {
@@ -255,7 +288,7 @@ impl JsonWriter {
         }
     }
 
-    pub(super) fn key(&mut self, key: &str) -> Result<(), EncodeError> {
+    pub(crate) fn key(&mut self, key: &str) -> Result<(), EncodeError> {
         self.scalar(&Value::Str(key.to_owned()))?;
         self.out.push(':');
         Ok(())
@@ -278,7 +311,7 @@ impl JsonWriter {
         Ok(())
     }
 
-    pub(super) fn count(&mut self, values: usize) -> Result<(), EncodeError> {
+    pub(crate) fn count(&mut self, values: usize) -> Result<(), EncodeError> {
         check_size(self.out.len())?;
         self.values = self.values.saturating_add(values);
         if self.values >= MAX_JSON_VALUES {

@@ -9,7 +9,7 @@ use crate::limits::MAX_BUS_MESSAGE_BYTES;
 use crate::msgpack::Writer;
 
 /// Packet type of an event; 5 (with attachments) never goes on the bus, receivers derive it.
-pub(super) const EVENT: i64 = 2;
+pub(crate) const EVENT: i64 = 2;
 
 /// Room for an envelope and a small event, so that most messages are written without growing the buffer.
 const INITIAL_CAPACITY: usize = 256;
@@ -92,7 +92,7 @@ fn envelope(
     check_size(writer.len())
 }
 
-pub(super) fn check_size(bytes: usize) -> Result<(), EncodeError> {
+pub(crate) fn check_size(bytes: usize) -> Result<(), EncodeError> {
     if bytes > MAX_BUS_MESSAGE_BYTES {
         return Err(EncodeError::TooLarge { bytes });
     }
@@ -100,7 +100,7 @@ pub(super) fn check_size(bytes: usize) -> Result<(), EncodeError> {
 }
 
 /// Whether it may be published at all.
-pub(super) fn check(broadcast: &Broadcast) -> Result<(), EncodeError> {
+pub(crate) fn check(broadcast: &Broadcast) -> Result<(), EncodeError> {
     if !matches!(
         broadcast.args.first(),
         Some(Value::Str(_) | Value::Int(_) | Value::Float(_))
@@ -131,14 +131,14 @@ pub(super) fn packet(
 }
 
 /// `{"rooms": […], "except": […], "flags": {…}}`.
-pub(super) fn options(writer: &mut Writer, broadcast: &Broadcast) {
+pub(crate) fn options(writer: &mut Writer, broadcast: &Broadcast) {
     writer.map(3);
     names(writer, "rooms", &broadcast.rooms);
     names(writer, "except", &broadcast.except);
     flags(writer, &broadcast.flags);
 }
 
-fn data(
+pub(crate) fn data(
     writer: &mut Writer,
     args: &[Value],
     revision_key: Option<&str>,
@@ -172,7 +172,7 @@ fn names(writer: &mut Writer, key: &str, names: &[String]) {
 }
 
 /// Only what is set is written: some receivers take presence for truth.
-fn flags(writer: &mut Writer, flags: &Flags) {
+pub(crate) fn flags(writer: &mut Writer, flags: &Flags) {
     let bools = [
         ("volatile", flags.volatile.then_some(true)),
         ("compress", flags.compress),
@@ -196,7 +196,7 @@ fn flags(writer: &mut Writer, flags: &Flags) {
     }
 }
 
-fn extension(writer: &mut Writer, extension: &Extension, revision_later: bool) {
+pub(crate) fn extension(writer: &mut Writer, extension: &Extension, revision_later: bool) {
     let revision = revision_later || extension.revision.is_some();
     writer.map(
         1 + usize::from(extension.ordered)

@@ -37,6 +37,9 @@ pub enum EncodeError {
     /// More than [`MAX_CHANGED_ROOMS`] rooms to join or leave.
     #[error("more than {MAX_CHANGED_ROOMS} rooms to join or leave: do it in several steps")]
     TooManyRooms,
+    /// A request or an answer that only the classic adapter knows.
+    #[error("the sharded adapter has no such message")]
+    ClassicOnly,
     /// Templates only: the last argument is not a map, so there is no place for the revision.
     #[error("the last argument must be a map to carry the revision")]
     NoMap,

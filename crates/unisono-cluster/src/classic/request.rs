@@ -89,10 +89,10 @@ pub const RESERVED_SERVER_SIDE: [&str; 4] = ["connect", "connection", "new_names
 
 pub(super) const SOCKETS: i64 = 0;
 pub(super) const ALL_ROOMS: i64 = 1;
-pub(super) const REMOTE_JOIN: i64 = 2;
-pub(super) const REMOTE_LEAVE: i64 = 3;
-pub(super) const REMOTE_DISCONNECT: i64 = 4;
-pub(super) const REMOTE_FETCH: i64 = 5;
+pub(crate) const REMOTE_JOIN: i64 = 2;
+pub(crate) const REMOTE_LEAVE: i64 = 3;
+pub(crate) const REMOTE_DISCONNECT: i64 = 4;
+pub(crate) const REMOTE_FETCH: i64 = 5;
 pub(super) const SERVER_SIDE_EMIT: i64 = 6;
 pub(super) const BROADCAST: i64 = 7;
 
@@ -118,7 +118,7 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, RequestError> {
             members: members(&mut options(&mut fields)?)?,
         },
         SERVER_SIDE_EMIT => RequestBody::ServerSideEmit {
-            args: event(&mut fields)?,
+            args: event(&mut fields, "data")?,
         },
         _ => RequestBody::Broadcast(broadcast(&mut fields)?),
     };
@@ -136,9 +136,18 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, RequestError> {
 }
 
 fn change(fields: &mut Fields, kind: i64) -> Result<RequestBody, RequestError> {
-    let Some(mut options) = fields.take("opts").and_then(Fields::of) else {
-        return one(fields, kind);
-    };
+    match fields.take("opts").and_then(Fields::of) {
+        Some(options) => change_of(options, fields, kind),
+        None => one(fields, kind),
+    }
+}
+
+/// A change of the sockets that the options mean.
+pub(crate) fn change_of(
+    mut options: Fields,
+    fields: &mut Fields,
+    kind: i64,
+) -> Result<RequestBody, RequestError> {
     let members = members(&mut options)?;
     Ok(match kind {
         REMOTE_JOIN => RequestBody::Join {
@@ -180,12 +189,12 @@ fn one(fields: &mut Fields, kind: i64) -> Result<RequestBody, RequestError> {
     Ok(RequestBody::One { sid, change })
 }
 
-fn options(fields: &mut Fields) -> Result<Fields, RequestError> {
+pub(crate) fn options(fields: &mut Fields) -> Result<Fields, RequestError> {
     let options = fields.take("opts").and_then(Fields::of);
     options.ok_or(RequestError::Field("opts"))
 }
 
-fn members(options: &mut Fields) -> Result<Members, RequestError> {
+pub(crate) fn members(options: &mut Fields) -> Result<Members, RequestError> {
     let rooms = options.room_names("rooms")?;
     let except = match options.take("except") {
         None | Some(Value::Null) => Vec::new(),
@@ -194,8 +203,9 @@ fn members(options: &mut Fields) -> Result<Members, RequestError> {
     Ok(Members { rooms, except })
 }
 
-fn event(fields: &mut Fields) -> Result<Vec<Value>, RequestError> {
-    let args = fields.array("data").unwrap_or_default();
+/// A list that begins with a name.
+pub(crate) fn event(fields: &mut Fields, key: &'static str) -> Result<Vec<Value>, RequestError> {
+    let args = fields.array(key).unwrap_or_default();
     let named = matches!(
         args.first(),
         Some(Value::Str(_) | Value::Int(_) | Value::Float(_))
@@ -203,11 +213,12 @@ fn event(fields: &mut Fields) -> Result<Vec<Value>, RequestError> {
     if named {
         Ok(args)
     } else {
-        Err(RequestError::Field("data"))
+        Err(RequestError::Field(key))
     }
 }
 
-fn broadcast(fields: &mut Fields) -> Result<Broadcast, RequestError> {
+/// The fields `packet` and `opts`.
+pub(crate) fn broadcast(fields: &mut Fields) -> Result<Broadcast, RequestError> {
     let mut packet = fields
         .take("packet")
         .and_then(Fields::of)
@@ -228,7 +239,7 @@ fn broadcast(fields: &mut Fields) -> Result<Broadcast, RequestError> {
         };
     }
     Ok(Broadcast {
-        args: event(&mut packet)?,
+        args: event(&mut packet, "data")?,
         rooms,
         except,
         flags,
@@ -307,12 +318,12 @@ fn encode_broadcast(
     Ok(writer.finish())
 }
 
-fn opts(members: &Members) -> (&'static str, Value) {
+pub(crate) fn opts(members: &Members) -> (&'static str, Value) {
     let fields = [("rooms", &members.rooms), ("except", &members.except)];
     let fields = fields.map(|(key, names)| (key.to_owned(), list(names)));
     ("opts", Value::Map(fields.into()))
 }
 
-fn list(names: &[String]) -> Value {
+pub(crate) fn list(names: &[String]) -> Value {
     Value::Array(names.iter().map(|name| name.as_str().into()).collect())
 }

@@ -40,6 +40,8 @@ pub(crate) struct Reader<'a> {
     /// How many more values this message may have.
     budget: usize,
     attachments: usize,
+    max_attachments: usize,
+    max_depth: usize,
     /// Whether what is nested too deep is null instead of an error.
     prunes: bool,
 }
@@ -50,7 +52,19 @@ impl<'a> Reader<'a> {
             rest: bytes,
             budget: MAX_VALUES,
             attachments: 0,
+            max_attachments: MAX_ATTACHMENTS,
+            max_depth: MAX_DEPTH,
             prunes: false,
+        }
+    }
+
+    /// For a message that is read as one value: so many levels of its own stand around what may be nested, and what in it must not have
+    /// too many byte strings is looked at later.
+    pub(crate) fn whole(self, levels: usize) -> Self {
+        Self {
+            max_attachments: usize::MAX,
+            max_depth: MAX_DEPTH + levels,
+            ..self
         }
     }
 
@@ -145,10 +159,10 @@ impl<'a> Reader<'a> {
             Token::Str(text) => Value::Str(text.into_owned()),
             Token::Bin(bytes) => self.attachment(bytes)?,
             Token::Ext(kind, bytes) => self.ext_value(kind, bytes)?,
-            Token::Array(len) if self.prunes && depth > MAX_DEPTH => self.prune(len)?,
-            Token::Map(len) if self.prunes && depth > MAX_DEPTH => self.prune(len * 2)?,
+            Token::Array(len) if self.prunes && depth > self.max_depth => self.prune(len)?,
+            Token::Map(len) if self.prunes && depth > self.max_depth => self.prune(len * 2)?,
             Token::Array(len) => {
-                check_depth(depth)?;
+                self.check_depth(depth)?;
                 let mut items = Vec::with_capacity(len.min(RESERVED));
                 for _ in 0..len {
                     items.push(self.value(depth + 1)?);
@@ -156,7 +170,7 @@ impl<'a> Reader<'a> {
                 Value::Array(items)
             }
             Token::Map(len) => {
-                check_depth(depth)?;
+                self.check_depth(depth)?;
                 let mut pairs = Vec::with_capacity(len.min(RESERVED));
                 for _ in 0..len {
                     pairs.push((self.key()?.into_owned(), self.value(depth + 1)?));
@@ -186,7 +200,7 @@ impl<'a> Reader<'a> {
             Token::Map(len) => len * 2,
             _ => return Ok(()),
         };
-        check_depth(depth)?;
+        self.check_depth(depth)?;
         (0..values).try_for_each(|_| self.skip(depth + 1))
     }
 
@@ -202,9 +216,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn check_depth(&self, depth: usize) -> Result<(), DecodeError> {
+        if depth > self.max_depth {
+            Err(DecodeError::TooDeep)
+        } else {
+            Ok(())
+        }
+    }
+
     fn attachment(&mut self, bytes: &[u8]) -> Result<Value, DecodeError> {
         self.attachments += 1;
-        if self.attachments > MAX_ATTACHMENTS {
+        if self.attachments > self.max_attachments {
             return Err(DecodeError::TooManyAttachments);
         }
         Ok(Value::Bin(Bytes::copy_from_slice(bytes)))
@@ -293,14 +315,6 @@ impl<'a> Reader<'a> {
 
 fn unsigned(value: u64) -> Token<'static> {
     i64::try_from(value).map_or(Token::Float(value as f64), Token::Int)
-}
-
-fn check_depth(depth: usize) -> Result<(), DecodeError> {
-    if depth > MAX_DEPTH {
-        Err(DecodeError::TooDeep)
-    } else {
-        Ok(())
-    }
 }
 
 /// Seconds and nanoseconds of the three timestamp forms of the MessagePack specification.

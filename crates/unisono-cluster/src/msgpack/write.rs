@@ -12,12 +12,16 @@ const EXACT_INTEGER: i64 = 1 << 53;
 /// Marker of an unsigned 32-bit integer, big endian.
 const UINT32: u8 = 0xce;
 
+/// Marker of an array whose length has 32 bits.
+const ARRAY32: u8 = 0xdd;
+
 /// Appends to one buffer; remembers where four bytes were left open.
-#[derive(Default)]
 pub(crate) struct Writer {
     out: Vec<u8>,
     holes: Vec<usize>,
     attachments: usize,
+    /// Whether clients get what is written, hence not more byte strings than they take.
+    for_clients: bool,
 }
 
 /// Writing to a `Vec` reports no errors.
@@ -27,7 +31,17 @@ impl Writer {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self {
             out: Vec::with_capacity(bytes),
-            ..Self::default()
+            holes: Vec::new(),
+            attachments: 0,
+            for_clients: true,
+        }
+    }
+
+    /// What is written stays among the nodes: any number of byte strings.
+    pub(crate) fn for_nodes(self) -> Self {
+        Self {
+            for_clients: false,
+            ..self
         }
     }
 
@@ -85,7 +99,7 @@ impl Writer {
             Value::Str(text) => self.str(text),
             Value::Bin(bytes) => {
                 self.attachments += 1;
-                if self.attachments > MAX_ATTACHMENTS {
+                if self.for_clients && self.attachments > MAX_ATTACHMENTS {
                     return Err(EncodeError::TooManyAttachments);
                 }
                 self.bin(bytes);
@@ -128,6 +142,25 @@ impl Writer {
 
     pub(crate) fn len(&self) -> usize {
         self.out.len()
+    }
+
+    /// Takes back what was written beyond that length; no hole may be there.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.out.truncate(len);
+    }
+
+    /// Sets the length of an array of 32 bits that was opened at `at`.
+    pub(crate) fn set_array32(&mut self, at: usize, len: u32) {
+        if let Some(place) = self.out.get_mut(at + 1..at + 5) {
+            place.copy_from_slice(&len.to_be_bytes());
+        }
+    }
+
+    /// Opens an array whose length is set later; gives where it stands.
+    pub(crate) fn array32(&mut self) -> usize {
+        let at = self.out.len();
+        self.out.extend_from_slice(&[ARRAY32, 0, 0, 0, 0]);
+        at
     }
 
     pub(crate) fn finish(self) -> Bytes {

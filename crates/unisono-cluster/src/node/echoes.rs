@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::format::decode_own;
+use crate::adapter::Adapter;
 use crate::broadcast::Broadcast;
-use crate::classic::{self, Template};
+use crate::classic::Template;
 use crate::limits::{ECHO_DEADLINE_MS, MAX_PENDING_ECHOES};
 
 /// What is awaited, kept for delivery without the echo.
@@ -86,7 +88,7 @@ impl Echoes {
         self.deadlines.first().map(|&(deadline_ms, _)| deadline_ms)
     }
 
-    pub(super) fn expire(&mut self, now_ms: u64) -> Vec<Expired> {
+    pub(super) fn expire(&mut self, now_ms: u64, adapter: Adapter) -> Vec<Expired> {
         let mut expired = Vec::new();
         while let Some(&(deadline_ms, seq)) = self.deadlines.first() {
             if deadline_ms > now_ms {
@@ -96,7 +98,7 @@ impl Echoes {
             if let Some(pending) = self.pending.remove(&seq) {
                 expired.push(Expired {
                     seq,
-                    broadcast: pending.into_broadcast(),
+                    broadcast: pending.into_broadcast(adapter),
                 });
             }
         }
@@ -105,13 +107,10 @@ impl Echoes {
 }
 
 impl Pending {
-    fn into_broadcast(self) -> Option<Broadcast> {
+    fn into_broadcast(self, adapter: Adapter) -> Option<Broadcast> {
         match self.awaited {
             Awaited::Broadcast(broadcast) => Some(broadcast),
-            Awaited::Template(template) => {
-                let message = classic::decode(&template.fill(self.revision?)).ok()?;
-                Some(message.broadcast)
-            }
+            Awaited::Template(template) => decode_own(adapter, &template.fill(self.revision?)),
         }
     }
 }

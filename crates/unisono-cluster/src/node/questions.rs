@@ -66,11 +66,22 @@ pub(super) struct Questions {
     /// What every id begins with: nobody else's do.
     prefix: String,
     last: u64,
+    format: IdFormat,
     pending: HashMap<String, Pending>,
     /// Deadline and id of everything pending, earliest first.
     deadlines: BTreeSet<(u64, String)>,
     ledger: Ledger,
 }
+
+/// How ids count, by the adapter.
+#[derive(Clone, Copy, Debug)]
+enum IdFormat {
+    Decimal,
+    Hexadecimal,
+}
+
+/// Digits of an id of the sharded adapter that its requests have in common.
+const HALF_AN_ID: usize = 8;
 
 #[derive(Debug)]
 struct Pending {
@@ -87,13 +98,14 @@ struct Pending {
 pub(super) enum Kind {
     Sockets,
     Rooms,
+    /// Sockets, of which only the rooms matter.
+    RoomsOfSockets,
     ServerSide,
     Acks,
 }
 
 impl Kind {
-    /// `None` for what nobody answers, or only one node.
-    pub(super) fn of(body: &RequestBody) -> Option<Self> {
+    fn of(body: &RequestBody) -> Option<Self> {
         match body {
             RequestBody::Sockets { .. } | RequestBody::Fetch { .. } => Some(Self::Sockets),
             RequestBody::AllRooms => Some(Self::Rooms),
@@ -112,9 +124,20 @@ impl Questions {
         Self {
             prefix: format!("{uid}-"),
             last: 0,
+            format: IdFormat::Decimal,
             pending: HashMap::new(),
             deadlines: BTreeSet::new(),
             ledger: Ledger::default(),
+        }
+    }
+
+    /// The same with ids of 16 hexadecimal digits: the first eight of the uid, and eight that count.
+    pub(super) fn sharded(uid: &str) -> Self {
+        let prefix = uid.get(..HALF_AN_ID).unwrap_or(uid);
+        Self {
+            prefix: prefix.to_owned(),
+            format: IdFormat::Hexadecimal,
+            ..Self::new(uid)
         }
     }
 
@@ -145,7 +168,21 @@ impl Questions {
 
     /// The id that the next request gets.
     pub(super) fn next_id(&self) -> String {
-        format!("{}{}", self.prefix, self.last + 1)
+        let (prefix, next) = (&self.prefix, self.last + 1);
+        match self.format {
+            IdFormat::Decimal => format!("{prefix}{next}"),
+            // What overflows was asked four billion requests ago.
+            IdFormat::Hexadecimal => format!("{prefix}{:08x}", next as u32),
+        }
+    }
+
+    /// `None` for what nobody answers, or only one node.
+    pub(super) fn kind_of(&self, body: &RequestBody) -> Option<Kind> {
+        match (Kind::of(body)?, self.format) {
+            // Nobody asks for rooms apart from their sockets.
+            (Kind::Rooms, IdFormat::Hexadecimal) => Some(Kind::RoomsOfSockets),
+            (kind, _) => Some(kind),
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -271,6 +308,13 @@ impl Pending {
                 answered.answers.extend(rooms.into_iter().map(Value::Str));
                 answered.nodes_answered += 1;
             }
+            (Kind::RoomsOfSockets, AnswerBody::Sockets(sockets)) => {
+                if !sockets.is_empty() && !self.seen.insert(hash(payload)) {
+                    return false;
+                }
+                answered.answers.extend(sockets.iter().flat_map(rooms_of));
+                answered.nodes_answered += 1;
+            }
             (Kind::ServerSide, AnswerBody::ServerSide(data)) => {
                 answered.answers.push(data.unwrap_or(Value::Null));
                 answered.nodes_answered += 1;
@@ -291,6 +335,19 @@ impl Pending {
         }
         true
     }
+}
+
+/// The names of the rooms that a socket is in, as it was told.
+fn rooms_of(socket: &Value) -> impl Iterator<Item = Value> {
+    let rooms = socket.get("rooms").and_then(Value::as_array);
+    rooms
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|room| match room {
+            Value::Str(_) => Some(room.clone()),
+            Value::Int(number) => Some(Value::Str(number.to_string())),
+            _ => None,
+        })
 }
 
 /// How many values an answer is in memory.

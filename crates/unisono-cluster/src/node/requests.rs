@@ -2,20 +2,11 @@
 
 use bytes::Bytes;
 
-use super::questions::{Answered, AskError, Kind, Taken};
+use super::questions::{Answered, AskError, Taken};
 use super::{Node, Received};
-use crate::classic::{
-    self, AnswerBody, EncodeError, Request, RequestBody, RequestError, private_response_channel,
-    request_channel, response_channel,
-};
-use crate::limits::MAX_NAME_BYTES;
+use crate::classic::{self, Answer, EncodeError, Request, RequestBody, RequestError};
 
 impl Node {
-    /// The channel on which nodes ask each other. How many are subscribed to it, this one among them, is how many nodes there are.
-    pub fn request_channel(&self) -> String {
-        request_channel(&self.prefix, &self.nsp)
-    }
-
     /// Asks all other nodes: id of the request, channel and payload, to be published. It is over at the last answer
     /// ([`Received::Answered`]), which cannot be known before [`Node::expect_nodes`]; at the latest after `timeout_ms`.
     ///
@@ -30,14 +21,14 @@ impl Node {
         if self.questions.is_full() {
             return Err(AskError::TooMany);
         }
-        let kind = Kind::of(&body).ok_or(AskError::NoQuestion)?;
+        let kind = self.questions.kind_of(&body).ok_or(AskError::NoQuestion)?;
         let id = self.questions.next_id();
         let request = Request {
             uid: self.asks_as.clone(),
             id: Some(id.clone()),
             body,
         };
-        let payload = classic::encode_request(&self.nsp, &request)?;
+        let payload = self.encode_request(&request)?;
         self.questions
             .expect(kind, now_ms.saturating_add(timeout_ms));
         Ok((id, self.request_channel(), payload))
@@ -72,22 +63,8 @@ impl Node {
             id: None,
             body,
         };
-        let payload = classic::encode_request(&self.nsp, &request)?;
+        let payload = self.encode_request(&request)?;
         Ok((self.request_channel(), payload))
-    }
-
-    /// Where to publish an answer to a request of `uid`. `privately` is Node's `publishOnSpecificResponseChannel`: only the node that asked
-    /// hears it. Answers to server-side events are for all to hear in any case. The payload is [`classic::encode_answer`]'s, which needs no
-    /// node: describing many sockets takes time.
-    pub fn answer_channel(&self, uid: &str, body: &AnswerBody, privately: bool) -> String {
-        let is_private = privately
-            && !matches!(body, AnswerBody::ServerSide(_))
-            && (1..=MAX_NAME_BYTES).contains(&uid.len());
-        if is_private {
-            private_response_channel(&self.prefix, &self.nsp, uid)
-        } else {
-            response_channel(&self.prefix, &self.nsp)
-        }
     }
 
     /// A message on none of the channels of broadcasts.
@@ -131,6 +108,11 @@ impl Node {
             }
             Err(error) => return Received::Refused(error),
         };
+        self.take_answer(answer, payload)
+    }
+
+    /// An answer that is perhaps to a request of this node. `payload` is what it was decoded from.
+    pub(super) fn take_answer(&mut self, answer: Answer, payload: &[u8]) -> Received {
         if !self.questions.is_mine(&answer.id) {
             return Received::Answer;
         }

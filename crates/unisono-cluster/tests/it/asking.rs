@@ -31,7 +31,7 @@ fn asked(from: &mut Node, to: &mut Node, body: RequestBody) -> (String, Request)
 
 /// Channel and payload of an answer.
 fn answer(from: &Node, uid: &str, id: &str, body: AnswerBody, privately: bool) -> (String, Bytes) {
-    let channel = from.answer_channel(uid, &body, privately);
+    let channel = from.answering(privately).channel(uid, &body);
     let id = id.to_owned();
     let payload = encode_answer(Answer { id, body }).expect("it encodes");
     (channel, payload)

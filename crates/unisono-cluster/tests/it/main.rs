@@ -11,6 +11,8 @@ mod properties;
 mod random;
 mod requests;
 mod rooms;
+mod sharded;
+mod sharded_node;
 mod simulation;
 mod sockets;
 mod support;

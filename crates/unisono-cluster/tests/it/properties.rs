@@ -4,7 +4,10 @@ use unisono_cluster::classic::{
     decode, decode_answer, decode_request, encode, encode_answer, encode_request, encode_template,
 };
 use unisono_cluster::limits::{MAX_ATTACHMENTS, MAX_DEPTH};
-use unisono_cluster::{DecodeError, EncodeError, Members, Node, RequestBody};
+use unisono_cluster::sharded;
+use unisono_cluster::{
+    Adapter, Answer, DecodeError, EncodeError, Members, Node, RequestBody, SubscriptionMode,
+};
 use unisono_proto::Value;
 
 /// A message from the bus is refused, or what it says can be said again, and that is stable; a node takes it or ignores it. Input: a message.
@@ -77,20 +80,7 @@ pub(crate) fn bus_template(data: &[u8]) {
 /// and its requests end with their time. Input: a message of the channels of requests and answers.
 pub(crate) fn bus_request(data: &[u8]) {
     let mut node = Node::new("me0000", "socket.io", "/");
-    let fetch = RequestBody::Fetch {
-        members: Members::default(),
-    };
-    let emit = RequestBody::ServerSideEmit {
-        args: vec![Value::Str("e".to_owned())],
-    };
-    let broadcast = RequestBody::Broadcast(unisono_cluster::Broadcast {
-        args: vec![Value::Str("e".to_owned())],
-        ..Default::default()
-    });
-    for body in [fetch, RequestBody::AllRooms, emit, broadcast] {
-        let (id, ..) = node.ask(body, 1_000, 0).expect("nothing is pending");
-        assert_eq!(node.expect_nodes(&id, 2), None);
-    }
+    ask_everything(&mut node);
     for channel in [
         "socket.io-request#/#",
         "socket.io-response#/#",
@@ -113,6 +103,71 @@ pub(crate) fn bus_request(data: &[u8]) {
         let again = decode_answer(&bytes).expect("what was encoded is decoded");
         let bytes_again = encode_answer(again).expect("it was encoded before");
         assert_eq!(bytes_again, bytes);
+    }
+}
+
+/// The same of a message of the sharded adapter, whatever it is. Input: a message.
+pub(crate) fn bus_sharded(data: &[u8]) {
+    const UID: &str = "ada00000000000a1";
+    let adapter = Adapter::Sharded(SubscriptionMode::Dynamic);
+    let mut node = Node::new(UID, "socket.io", "/").speaking(adapter);
+    ask_everything(&mut node);
+    for channel in [
+        "socket.io#/#",
+        "socket.io#/#room#",
+        "socket.io#/#ada00000000000a1#",
+        "socket.io#/other#",
+        "",
+    ] {
+        let _ = node.handle_message(channel, data, &|room| room == "room", 0);
+    }
+    assert!(node.handle_request_timeout(1_000).len() <= 4);
+    assert_eq!(node.next_deadline(), None);
+    let Ok(message) = sharded::decode(data) else {
+        return;
+    };
+    if let sharded::Body::Broadcast(broadcast) = &message.body {
+        let (depth, attachments) = shape(&broadcast.args);
+        assert!(depth <= MAX_DEPTH && attachments <= MAX_ATTACHMENTS);
+    }
+    let Some(bytes) = say_again(&message) else {
+        return;
+    };
+    let again = sharded::decode(&bytes).expect("what was encoded is decoded");
+    assert_eq!(say_again(&again).expect("it was encoded before"), bytes);
+    for end in [0, bytes.len() / 2, bytes.len() - 1] {
+        assert!(sharded::decode(&bytes[..end]).is_err());
+    }
+}
+
+/// Unless it is what is never said.
+fn say_again(message: &sharded::Message) -> Option<bytes::Bytes> {
+    let (uid, nsp) = (message.uid.as_str(), message.nsp.as_str());
+    let said = match &message.body {
+        sharded::Body::Broadcast(broadcast) => sharded::encode(uid, nsp, broadcast),
+        sharded::Body::Request(request) => sharded::encode_request(nsp, request),
+        sharded::Body::Answer(Answer { id, body }) => {
+            let (id, body) = (id.clone(), body.clone());
+            sharded::encode_answer(uid, nsp, &Answer { id, body })
+        }
+    };
+    said.ok()
+}
+
+fn ask_everything(node: &mut Node) {
+    let fetch = RequestBody::Fetch {
+        members: Members::default(),
+    };
+    let emit = RequestBody::ServerSideEmit {
+        args: vec![Value::Str("e".to_owned())],
+    };
+    let broadcast = RequestBody::Broadcast(unisono_cluster::Broadcast {
+        args: vec![Value::Str("e".to_owned())],
+        ..Default::default()
+    });
+    for body in [fetch, RequestBody::AllRooms, emit, broadcast] {
+        let (id, ..) = node.ask(body, 1_000, 0).expect("nothing is pending");
+        assert_eq!(node.expect_nodes(&id, 2), None);
     }
 }
 

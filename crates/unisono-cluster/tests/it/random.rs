@@ -75,6 +75,11 @@ fn bus_request() {
 }
 
 #[test]
+fn bus_sharded() {
+    check("bus_sharded", properties::bus_sharded);
+}
+
+#[test]
 fn the_seeds_are_messages() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/bus_message");
     let mut refused = Vec::new();

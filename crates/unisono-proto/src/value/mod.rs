@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 pub use self::args::from_args;
 pub use self::de::from_value;
-pub use self::parse::{JsonError, from_json};
+pub use self::parse::{JsonError, from_json, from_json_within};
 pub(crate) use self::parse::{fill_placeholders, parse_with_placeholders};
 pub use self::to::{to_args, to_value};
 pub use self::write::{WriteError, write_json};

@@ -37,12 +37,25 @@ pub fn from_json(text: &str, attachments: &[Bytes]) -> Result<Value, JsonError> 
     Ok(parsed.0)
 }
 
+/// The same without placeholders, for text whose own levels stand around what may be nested: at most `depth` levels, which costs the stack
+/// as many calls.
+///
+/// # Errors
+/// See [`JsonError`].
+pub fn from_json_within(text: &str, depth: usize) -> Result<Value, JsonError> {
+    Ok(parse(text, 0, depth)?.0)
+}
+
 /// A value whose byte strings are, until [`fill_placeholders`], the little-endian indices of their attachments.
 #[derive(Debug)]
 pub(crate) struct Parsed(pub(crate) Value);
 
 /// Reads `text`, checking placeholders against `attachments`, the number of attachments that will follow.
 pub(crate) fn parse_with_placeholders(text: &str, attachments: usize) -> Result<Parsed, JsonError> {
+    parse(text, attachments, MAX_JSON_DEPTH)
+}
+
+fn parse(text: &str, attachments: usize, depth: usize) -> Result<Parsed, JsonError> {
     let mut parser = Parser {
         text,
         bytes: text.as_bytes(),
@@ -50,7 +63,7 @@ pub(crate) fn parse_with_placeholders(text: &str, attachments: usize) -> Result<
         values: 0,
         used: vec![false; attachments],
     };
-    let value = parser.value(MAX_JSON_DEPTH)?;
+    let value = parser.value(depth)?;
     parser.space();
     if parser.at < parser.bytes.len() {
         return Err(parser.syntax());
