@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::time::{Duration, sleep, timeout};
 use unisono_cluster::broker::check_size;
 use unisono_cluster::{
-    Broker, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError, Subscription,
+    Adapter, Broker, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError,
+    Subscription,
 };
 
 use crate::commander::Commander;
@@ -73,20 +74,26 @@ impl RedisBroker {
 }
 
 impl Broker for RedisBroker {
+    fn adapter(&self) -> Adapter {
+        self.link.config.adapter
+    }
+
     fn attach(&self, inbox: Arc<dyn Inbox>) {
         self.link.gate.attach(inbox, || *self.link.state.borrow());
     }
 
     fn subscribe(&self, subscription: Subscription) {
-        self.link.change_subscriptions(|wanted| {
-            wanted.insert(subscription);
-        });
+        if let (Adapter::Sharded(_), Subscription::Pattern(pattern)) =
+            (self.adapter(), &subscription)
+        {
+            tracing::error!(pattern, "sharded publish/subscribe has no patterns");
+            return;
+        }
+        self.link.subscribe(subscription);
     }
 
     fn unsubscribe(&self, subscription: &Subscription) {
-        self.link.change_subscriptions(|wanted| {
-            wanted.remove(subscription);
-        });
+        self.link.unsubscribe(subscription);
     }
 
     fn publish(&self, channel: &str, payload: Bytes) -> Result<(), PublishError> {
@@ -126,7 +133,7 @@ impl Broker for RedisBroker {
     }
 }
 
-/// `PUBSUB NUMSUB` on all servers, when what this broker wanted to hear by now is confirmed: otherwise it might count itself or not.
+/// `PUBSUB NUMSUB` or `SHARDNUMSUB` on all servers, when what this broker wanted to hear by now is confirmed: otherwise it might count itself or not.
 async fn count(link: Arc<Link>, channel: String) -> Result<usize, CountError> {
     if !link.state.borrow().is_up() {
         return Err(CountError);
@@ -147,7 +154,7 @@ async fn count(link: Arc<Link>, channel: String) -> Result<usize, CountError> {
         .ok_or(CountError)?
         .commander;
     // In a cluster every node answers for itself, one after its connection was opened.
-    let counted = timeout(REPLY_DEADLINE, nodes.count(&channel)).await;
+    let counted = timeout(REPLY_DEADLINE, nodes.count(link.config.adapter, &channel)).await;
     counted.map_err(|_| CountError)?.map_err(|error| {
         if let RequestError::Home(error) | RequestError::Elsewhere(error) = error {
             let deed = Deed::Command("pubsub|numsub");

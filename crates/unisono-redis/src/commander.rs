@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redis::{Cmd, RedisError, Script, ServerErrorKind, Value};
 use tokio::time::timeout;
-use unisono_cluster::LinkState;
+use unisono_cluster::{Adapter, LinkState};
 
 use crate::failure::Failure;
 use crate::limits::REPLY_DEADLINE;
@@ -128,6 +128,11 @@ impl Commander {
             return Err(CommandError::new(CommandErrorKind::Timeout, None));
         }
         self.outcome(reply.ok(), connections.generation)
+    }
+
+    /// Which adapter the link speaks: scripts that publish do it with its [`publish_command`](Adapter::publish_command).
+    pub fn adapter(&self) -> Adapter {
+        self.link.config.adapter
     }
 
     /// True when commands can be sent now.

@@ -14,6 +14,8 @@ pub(crate) use material::{Login, Material, Tls};
 pub(crate) use redact::Redacted;
 pub use redact::redact_url;
 
+use unisono_cluster::Adapter;
+
 use crate::limits::{PUBLISH_BUFFER_BYTES, PUBLISH_BUFFER_MESSAGES, PUBLISH_MAX_AGE};
 
 /// Where Redis is and how this process appears there.
@@ -28,6 +30,7 @@ pub struct RedisConfig {
     /// `None` without TLS.
     pub(crate) tls: Option<Tls>,
     pub(crate) redacted_url: String,
+    pub(crate) adapter: Adapter,
     pub(crate) client_name: String,
     pub(crate) buffer_bytes: usize,
     pub(crate) buffer_messages: usize,
@@ -50,6 +53,11 @@ pub enum ConfigError {
         /// The URL without user and password.
         redacted_url: String,
     },
+    /// The sharded adapter on a Redis Cluster.
+    #[error(
+        "the sharded adapter works on a single Redis, and not yet on a Redis Cluster: use the classic adapter there, or one redis:// URL"
+    )]
+    ShardedCluster,
     /// Not a valid URL of sentinels.
     #[error(
         "the Redis URL {redacted_url} is not valid: expected redis+sentinel://[user:password@]host[:port],host[:port]/master-name[/database]"
@@ -108,11 +116,25 @@ impl RedisConfig {
             database: parsed.database,
             tls: parsed.tls.then(Tls::default),
             redacted_url: redact_url(url),
+            adapter: Adapter::Classic,
             client_name: "unisono".to_owned(),
             buffer_bytes: PUBLISH_BUFFER_BYTES,
             buffer_messages: PUBLISH_BUFFER_MESSAGES,
             buffer_max_age: PUBLISH_MAX_AGE,
         })
+    }
+
+    /// Which adapter of Node.js the cluster speaks: classic by default. All nodes on this Redis and channel prefix need the same. The sharded
+    /// one needs Redis 7: an older one does not know its commands, and the link stays down.
+    ///
+    /// # Errors
+    /// [`ConfigError::ShardedCluster`].
+    pub fn adapter(mut self, adapter: Adapter) -> Result<Self, ConfigError> {
+        if let (Adapter::Sharded(_), Topology::Cluster) = (adapter, &self.topology) {
+            return Err(ConfigError::ShardedCluster);
+        }
+        self.adapter = adapter;
+        Ok(self)
     }
 
     /// How `CLIENT LIST` names this process; characters that Redis refuses are replaced by `-`. Default `unisono`.

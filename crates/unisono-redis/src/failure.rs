@@ -1,7 +1,7 @@
 //! What did not work, in words that say what to do.
 
 use redis::RedisError;
-use unisono_cluster::Subscription;
+use unisono_cluster::{Adapter, Subscription};
 
 use crate::config::ConfigError;
 
@@ -20,9 +20,9 @@ pub(crate) enum Deed<'a> {
     Login,
     /// To let us in at a sentinel, which has passwords of its own.
     SentinelLogin,
-    Subscribe(&'a Subscription),
-    SubscribeProbe(&'a str),
-    Publish(&'a str),
+    Subscribe(Adapter, &'a Subscription),
+    SubscribeProbe(Adapter, &'a str),
+    Publish(Adapter, &'a str),
     /// A command of the link, by the words that name the right: `role`, `pubsub|numsub`.
     Command(&'static str),
 }
@@ -99,23 +99,23 @@ fn refusal(error: &RedisError, user: &str, deed: Deed<'_>) -> Option<String> {
 fn rights_for(deed: Deed<'_>) -> (String, String) {
     match deed {
         Deed::Login | Deed::SentinelLogin => ("in".to_owned(), "on".to_owned()),
-        Deed::Subscribe(Subscription::Pattern(name)) => (
+        Deed::Subscribe(_, Subscription::Pattern(name)) => (
             format!("subscribe to the pattern {name}"),
             format!("+psubscribe +punsubscribe &{name}"),
         ),
-        Deed::Subscribe(Subscription::Channel(name)) => (
+        Deed::Subscribe(adapter, Subscription::Channel(name)) => (
             format!("subscribe to the channel {name}"),
-            format!("+subscribe +unsubscribe &{name}"),
+            format!("{} &{name}", subscribing(adapter)),
         ),
         // Its end is random.
-        Deed::SubscribeProbe(name) => {
+        Deed::SubscribeProbe(adapter, name) => {
             let (prefix, _) = name.split_once('#').unwrap_or((name, ""));
             (
                 format!("subscribe to its probe channel {name}"),
-                format!("+subscribe +unsubscribe &{prefix}#*"),
+                format!("{} &{prefix}#*", subscribing(adapter)),
             )
         }
-        Deed::Publish(name) => {
+        Deed::Publish(adapter, name) => {
             let (shown, pattern) = match name.split_once('#') {
                 // The rest names a room.
                 Some((prefix, _)) => (format!("{prefix}#…"), format!("{prefix}#*")),
@@ -123,7 +123,7 @@ fn rights_for(deed: Deed<'_>) -> (String, String) {
             };
             (
                 format!("publish to {shown}"),
-                format!("+publish &{pattern}"),
+                format!("+{} &{pattern}", adapter.publish_command().to_lowercase()),
             )
         }
         Deed::Command(words) => (
@@ -133,8 +133,17 @@ fn rights_for(deed: Deed<'_>) -> (String, String) {
     }
 }
 
+fn subscribing(adapter: Adapter) -> &'static str {
+    match adapter {
+        Adapter::Classic => "+subscribe +unsubscribe",
+        Adapter::Sharded(_) => "+ssubscribe +sunsubscribe",
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use unisono_cluster::SubscriptionMode;
+
     use super::*;
 
     fn error(line: &str) -> RedisError {
@@ -166,7 +175,7 @@ mod tests {
         let denied = "-NOPERM No permissions to access a channel\r\n";
         check(
             denied,
-            Deed::Subscribe(&pattern),
+            Deed::Subscribe(Adapter::Classic, &pattern),
             &[
                 "pattern io#/#*",
                 "ACL SETUSER jamz +psubscribe +punsubscribe &io#/#*",
@@ -174,13 +183,24 @@ mod tests {
         );
         check(
             denied,
-            Deed::SubscribeProbe("probe#12"),
+            Deed::SubscribeProbe(Adapter::Classic, "probe#12"),
             &["+subscribe", "&probe#*"],
         );
         check(
             denied,
-            Deed::Publish("io#/#room of somebody#"),
+            Deed::Publish(Adapter::Classic, "io#/#room of somebody#"),
             &["publish to io#…", "+publish &io#*"],
+        );
+        let sharded = Adapter::Sharded(SubscriptionMode::Dynamic);
+        check(
+            denied,
+            Deed::SubscribeProbe(sharded, "probe#12"),
+            &["+ssubscribe +sunsubscribe &probe#*"],
+        );
+        check(
+            denied,
+            Deed::Publish(sharded, "io#/#"),
+            &["+spublish &io#*"],
         );
         check(
             denied,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// To open the connections and confirm all subscriptions. A Redis that is there answers in milliseconds; one that hangs must not hold up
+/// To open the connections; subscriptions come after. A Redis that is there answers in milliseconds; one that hangs must not hold up
 /// the next attempt.
 pub(crate) const ATTEMPT_DEADLINE: Duration = Duration::from_millis(1_500);
 
@@ -52,6 +52,10 @@ pub(crate) const STABLE_AFTER_MS: u64 = 5_000;
 
 /// Subscriptions per command, to keep single commands and their confirmations small.
 pub(crate) const SUBSCRIBE_BATCH: usize = 256;
+
+/// Subscriptions to shard channels per pipeline, of one command each: a few ten thousand bytes, which Redis confirms in milliseconds, well
+/// below the reply deadline.
+pub(crate) const SHARD_SUBSCRIBE_BATCH: usize = 1_024;
 
 /// Messages per pipeline of publishes: enough to make round trips cheap.
 pub(crate) const PUBLISH_BATCH_MESSAGES: usize = 256;

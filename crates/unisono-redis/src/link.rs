@@ -5,7 +5,7 @@ mod gate;
 mod machine;
 mod session;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -35,6 +35,8 @@ pub(crate) struct Link {
     wanted: Mutex<Wanted>,
     /// The version of `wanted` that the bus has confirmed last.
     pub(crate) followed: watch::Sender<u64>,
+    // A lock for a set that the link's task fills and the connection's empties; never held across a wait.
+    leaving: Mutex<HashSet<String>>,
     last_error: Mutex<Option<String>>,
     /// What Redis does not let this process do.
     refusal: watch::Sender<Option<String>>,
@@ -45,10 +47,22 @@ pub(crate) struct Link {
 }
 
 /// What is to be listened to.
-#[derive(Clone, Default)]
-pub(crate) struct Wanted {
-    pub(crate) subscriptions: BTreeSet<Subscription>,
+#[derive(Default)]
+struct Wanted {
+    subscriptions: BTreeSet<Subscription>,
+    /// What has changed since the link's task has looked, as long as it looks at changes: there may be tens of thousands beside them.
+    changed: BTreeSet<Subscription>,
+    /// Whether it does. Otherwise it will look at everything, and nothing piles up meanwhile.
+    by_turns: bool,
     /// Counts the changes.
+    version: u64,
+}
+
+/// What the link's task has to follow.
+pub(crate) struct Turn {
+    pub(crate) added: Vec<Subscription>,
+    pub(crate) removed: Vec<Subscription>,
+    /// That of the change up to which this is.
     pub(crate) version: u64,
 }
 
@@ -97,6 +111,7 @@ impl Link {
             state: watch::Sender::new(LinkState::Connecting),
             wanted: Mutex::default(),
             followed: watch::Sender::new(0),
+            leaving: Mutex::default(),
             last_error: Mutex::default(),
             refusal: watch::Sender::new(None),
             publish_refused: AtomicBool::new(false),
@@ -110,9 +125,24 @@ impl Link {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn change_subscriptions(&self, change: impl FnOnce(&mut BTreeSet<Subscription>)) {
+    pub(crate) fn subscribe(&self, subscription: Subscription) {
         let mut wanted = lock(&self.wanted);
-        change(&mut wanted.subscriptions);
+        if wanted.subscriptions.insert(subscription.clone()) {
+            self.changed(wanted, subscription);
+        }
+    }
+
+    pub(crate) fn unsubscribe(&self, subscription: &Subscription) {
+        let mut wanted = lock(&self.wanted);
+        if let Some(subscription) = wanted.subscriptions.take(subscription) {
+            self.changed(wanted, subscription);
+        }
+    }
+
+    fn changed(&self, mut wanted: MutexGuard<'_, Wanted>, subscription: Subscription) {
+        if wanted.by_turns {
+            wanted.changed.insert(subscription);
+        }
         wanted.version += 1;
         drop(wanted);
         self.signals
@@ -195,8 +225,52 @@ impl Link {
         self.refusal.borrow().clone()
     }
 
-    fn wanted(&self) -> Wanted {
-        lock(&self.wanted).clone()
+    /// Everything, for a connection that listens to nothing yet.
+    pub(crate) fn whole_turn(&self) -> Turn {
+        let mut wanted = lock(&self.wanted);
+        wanted.changed.clear();
+        wanted.by_turns = true;
+        lock(&self.leaving).clear();
+        Turn {
+            added: wanted.subscriptions.iter().cloned().collect(),
+            removed: Vec::new(),
+            version: wanted.version,
+        }
+    }
+
+    /// There is no connection to follow anything on.
+    pub(crate) fn end_turns(&self) {
+        let mut wanted = lock(&self.wanted);
+        wanted.by_turns = false;
+        wanted.changed = BTreeSet::new();
+    }
+
+    /// What has changed since the last turn. What came and went meanwhile is removed although it was never there.
+    pub(crate) fn next_turn(&self) -> Turn {
+        let mut wanted = lock(&self.wanted);
+        let changed = std::mem::take(&mut wanted.changed).into_iter();
+        let (added, removed) = changed.partition(|one| wanted.subscriptions.contains(one));
+        Turn {
+            added,
+            removed,
+            version: wanted.version,
+        }
+    }
+
+    /// These shard channels are about to be left.
+    pub(crate) fn leave<'a>(&self, channels: impl Iterator<Item = &'a str>) {
+        lock(&self.leaving).extend(channels.map(str::to_owned));
+    }
+
+    /// Redis ended the subscription to a shard channel: as it was told, or because the channel's slot has moved to another node. Then the
+    /// connection is given up. What it listened to is elsewhere, and the client library has taken the notice for the reply to some command.
+    pub(crate) fn left(&self, generation: u64, channel: &[u8]) {
+        let as_told =
+            std::str::from_utf8(channel).is_ok_and(|name| lock(&self.leaving).remove(name));
+        if !as_told {
+            self.note_error("redis has moved a channel to another node".to_owned());
+            self.lost(generation, None);
+        }
     }
 
     pub(crate) fn wanted_version(&self) -> u64 {

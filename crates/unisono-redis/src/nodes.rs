@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Value};
+use unisono_cluster::Adapter;
 
 use crate::cluster::{Cluster, redirection, slot_of};
 use crate::config::Address;
@@ -73,10 +74,14 @@ impl Nodes {
         }
     }
 
-    /// `PUBSUB NUMSUB` of one channel, of all nodes together: each counts those that are connected to itself.
-    pub(crate) async fn count(&self, channel: &str) -> Result<usize, RequestError> {
+    /// `PUBSUB NUMSUB` or `SHARDNUMSUB` of one channel, of all nodes together: each counts those that are connected to itself.
+    pub(crate) async fn count(
+        &self,
+        adapter: Adapter,
+        channel: &str,
+    ) -> Result<usize, RequestError> {
         let mut question = redis::cmd("PUBSUB");
-        question.arg("NUMSUB").arg(channel);
+        question.arg(count_command(adapter)).arg(channel);
         let mut sum = numsub(self.home.clone(), &question)
             .await
             .map_err(RequestError::Home)?;
@@ -142,6 +147,14 @@ impl Nodes {
             cluster.give_up(node);
         }
         RequestError::Elsewhere(error)
+    }
+}
+
+/// What `PUBSUB` is asked for the number of those who listen to a channel.
+pub(crate) fn count_command(adapter: Adapter) -> &'static str {
+    match adapter {
+        Adapter::Classic => "NUMSUB",
+        Adapter::Sharded(_) => "SHARDNUMSUB",
     }
 }
 

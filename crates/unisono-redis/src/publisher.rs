@@ -40,10 +40,11 @@ async fn send(
     connections: &mut watch::Receiver<Option<Connections>>,
     batch: &[Outgoing],
 ) {
+    let command = link.config.adapter.publish_command();
     let mut pipeline = redis::pipe();
     for message in batch {
         pipeline
-            .cmd("PUBLISH")
+            .cmd(command)
             .arg(&*message.channel)
             .arg(&message.payload[..]);
     }
@@ -107,7 +108,7 @@ fn note_refused(link: &Link, batch: &[Outgoing], replies: Vec<Value>) -> usize {
         None => link.note_published(),
         Some((message, error)) => {
             tracing::warn!(code = error.code(), refused, "redis refused to publish");
-            let deed = Deed::Publish(&message.channel);
+            let deed = Deed::Publish(link.config.adapter, &message.channel);
             link.note_unpublished(Failure::of(&error.into(), link.config.user(), deed));
         }
     }

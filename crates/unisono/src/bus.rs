@@ -1,11 +1,12 @@
 //! What all namespaces of a server need to reach the other nodes.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use unisono_cluster::classic::Subscriptions;
-use unisono_cluster::{Broker, Ledger};
+use unisono_cluster::node::subscriptions;
+use unisono_cluster::sharded::Followed;
+use unisono_cluster::{Broker, Ledger, Subscription};
 
 use crate::requests::Describing;
 
@@ -22,6 +23,10 @@ pub(crate) struct Bus {
     /// What the requests of all namespaces keep of their answers.
     pub(crate) ledger: Ledger,
     pub(crate) describing: Describing,
+    pub(crate) epoch: Instant,
+    /// The channels of rooms that are listened to, of all namespaces. A std mutex: held while the broker is told, so that it hears of changes
+    /// in their order; never across an await.
+    pub(crate) followed: Mutex<Followed>,
 }
 
 /// How requests between nodes are made and answered.
@@ -44,13 +49,52 @@ impl Default for Requests {
 }
 
 impl Bus {
+    /// Milliseconds since the server was built.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
+    }
+
+    /// A namespace needs the channel of a room.
+    pub(crate) fn acquire(&self, channel: &str) {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        if followed.acquire(channel) {
+            self.broker
+                .subscribe(Subscription::Channel(channel.to_owned()));
+        }
+    }
+
+    /// It needs it no more; the channel is left a while later.
+    pub(crate) fn release(&self, channel: &str) {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.release(channel, self.now_ms());
+    }
+
+    /// Leaves the channels that nobody has needed for a while.
+    pub(crate) fn leave_channels(&self) {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        for channel in followed.expire(self.now_ms()) {
+            self.broker
+                .unsubscribe(&Subscription::Channel(channel.to_string()));
+        }
+    }
+
+    /// Leaves all channels of rooms.
+    pub(crate) fn leave_all_channels(&self) {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        for channel in followed.clear() {
+            self.broker
+                .unsubscribe(&Subscription::Channel(channel.to_string()));
+        }
+    }
+
     /// Starts or ends to listen for a namespace.
     pub(crate) fn listen(&self, nsp: &str, listen: bool) {
-        for subscription in Subscriptions::new(&self.key, nsp, &self.asks_as).iter() {
+        let adapter = self.broker.adapter();
+        for subscription in subscriptions(adapter, &self.key, nsp, &self.asks_as) {
             if listen {
-                self.broker.subscribe(subscription.clone());
+                self.broker.subscribe(subscription);
             } else {
-                self.broker.unsubscribe(subscription);
+                self.broker.unsubscribe(&subscription);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The server itself: built once, mounted into any HTTP server, drained at the end.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -92,17 +92,17 @@ impl Io {
     /// How the link to the other nodes is; [`LinkState::Local`] without a broker.
     pub fn link_state(&self) -> LinkState {
         self.server
-            .broker
+            .bus
             .as_ref()
-            .map_or(LinkState::Local, |broker| broker.state())
+            .map_or(LinkState::Local, |bus| bus.broker.state())
     }
 
     /// Counters of the link; all zero without a broker.
     pub fn link_stats(&self) -> LinkStats {
         self.server
-            .broker
+            .bus
             .as_ref()
-            .map(|broker| broker.stats())
+            .map(|bus| bus.broker.stats())
             .unwrap_or_default()
     }
 
@@ -234,19 +234,20 @@ impl IoBuilder {
         } = protocol;
         let bus = broker.map(|(broker, key)| {
             Arc::new(Bus {
+                asks_as: crate::ids::new_uid(broker.adapter()),
                 broker,
                 key,
-                asks_as: crate::ids::new_uid(),
                 requests,
                 runtime: Handle::current(),
                 ledger: Ledger::default(),
                 describing: Describing::default(),
+                epoch: epoch.into_std(),
+                followed: Mutex::default(),
             })
         });
         let founder = Founder {
             counters: counters.clone(),
             bus: bus.clone(),
-            epoch: epoch.into_std(),
             max_rooms: config.max_rooms,
         };
         let (mut spaces, mut parents) = (HashMap::new(), Vec::new());
@@ -260,15 +261,12 @@ impl IoBuilder {
             }
         }
         let dynamic = Dynamic::new(parents, founder, config.max_dynamic_namespaces);
-        let broker = bus.as_ref().map(|bus| bus.broker.clone());
-        let server = Server::new(config, spaces, dynamic, counters, epoch, broker);
+        let server = Server::new(config, spaces, dynamic, counters, epoch, bus);
         let server = Arc::new(server);
-        if let Some(broker) = &server.broker {
-            broker.attach(Arc::new(Hub::new(&server, on_link)));
+        if let Some(bus) = &server.bus {
+            bus.broker.attach(Arc::new(Hub::new(&server, on_link)));
             for space in server.spaces() {
-                if let Some(port) = &space.port {
-                    port.bus.listen(&space.name, true);
-                }
+                bus.listen(&space.name, true);
             }
             tokio::spawn(housekeep(Arc::downgrade(&server)));
         }

@@ -94,6 +94,7 @@ pub mod engine;
 mod error;
 mod event;
 mod extract;
+mod following;
 mod handler;
 mod http;
 mod ids;
@@ -147,7 +148,7 @@ pub use self::space::{Decision, Note, Space};
 pub use self::stats::{LAG_BUCKETS_US, Refusal, Stats};
 
 pub use ipnet::IpNet;
-pub use unisono_cluster::{Broker, LinkState, LinkStats, MemoryBroker, MemoryBus};
+pub use unisono_cluster::{Adapter, Broker, LinkState, LinkStats, MemoryBroker, MemoryBus};
 pub use unisono_proto::Value;
 pub use unisono_proto::engine::{Revision, Transport};
 pub use unisono_proto::value::Binary;

@@ -9,8 +9,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use unisono_cluster::{
-    Answered, Awaited, Broadcast, EncodeError, Expired, Extension, LinkState, Node, NodeStats,
-    Received, Template,
+    Answered, Answering, Awaited, Broadcast, EncodeError, Expired, Extension, LinkState, Node,
+    NodeStats, Received, Template,
 };
 
 use crate::bus::Bus;
@@ -22,12 +22,12 @@ pub(crate) use asking::{Pending, deadline_after};
 /// The node's conversation and the broker that carries it.
 pub(crate) struct Port {
     pub(crate) bus: Arc<Bus>,
+    pub(crate) answering: Answering,
     /// A std mutex: held to classify or number one message, never across an await or a publish.
     talk: Mutex<Talk>,
     /// Messages in the order of their numbers, on their way to the broker. A broker may deliver within `publish`, so no lock may be
     /// held there; the turnstile keeps the order instead.
     outbox: Turnstile<Outbound>,
-    epoch: Instant,
 }
 
 struct Talk {
@@ -69,7 +69,8 @@ pub(crate) struct Refused {
 }
 
 impl Port {
-    pub(crate) fn new(bus: Arc<Bus>, node: Node, epoch: Instant) -> Self {
+    pub(crate) fn new(bus: Arc<Bus>, node: Node) -> Self {
+        let answering = node.answering(bus.requests.private_answers);
         let talk = Mutex::new(Talk {
             node,
             published: HashMap::new(),
@@ -77,9 +78,9 @@ impl Port {
         });
         Self {
             bus,
+            answering,
             talk,
             outbox: Turnstile::default(),
-            epoch,
         }
     }
 
@@ -88,7 +89,7 @@ impl Port {
     }
 
     fn now_ms(&self) -> u64 {
-        self.epoch.elapsed().as_millis() as u64
+        self.bus.now_ms()
     }
 
     pub(crate) fn state(&self) -> LinkState {

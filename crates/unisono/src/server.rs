@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use unisono_cluster::{Broker, Inbox, LinkState};
+use unisono_cluster::{Inbox, LinkState};
 use unisono_proto::Value;
 use unisono_proto::connection;
 use unisono_proto::engine::{self, Query, Sid, Transport};
 
 use crate::bucket::Bucket;
+use crate::bus::Bus;
 use crate::conn::{Conn, Handshake, QueueLimits};
 use crate::cors::Cors;
 use crate::dynamic::Dynamic;
@@ -93,7 +94,7 @@ pub(crate) struct Server {
     pub(crate) tasks: AtomicUsize,
     /// Told when the last of them has ended.
     pub(crate) empty: Notify,
-    pub(crate) broker: Option<Arc<dyn Broker>>,
+    pub(crate) bus: Option<Arc<Bus>>,
 }
 
 impl Server {
@@ -103,7 +104,7 @@ impl Server {
         dynamic: Dynamic,
         counters: Arc<Counters>,
         epoch: Instant,
-        broker: Option<Arc<dyn Broker>>,
+        bus: Option<Arc<Bus>>,
     ) -> Self {
         Self {
             open: Opening::new(&config),
@@ -122,7 +123,7 @@ impl Server {
             draining: AtomicBool::new(false),
             tasks: AtomicUsize::new(0),
             empty: Notify::new(),
-            broker,
+            bus,
         }
     }
 
@@ -138,7 +139,6 @@ impl Server {
         let founder = Founder {
             counters: counters.clone(),
             bus: None,
-            epoch: epoch.into_std(),
             max_rooms: 0,
         };
         let dynamic = Dynamic::new(Vec::new(), founder, 0);
@@ -233,8 +233,12 @@ impl Server {
         self.sessions().values().cloned().collect()
     }
 
-    /// Called a few times a second: delivers ordered messages whose echo is overdue, ends requests whose time is over.
+    /// Called a few times a second: delivers ordered messages whose echo is overdue, ends requests whose time is over, leaves rooms that
+    /// nobody has been in for a while.
     pub(crate) fn housekeep(&self) {
+        if let Some(bus) = &self.bus {
+            bus.leave_channels();
+        }
         for space in self.spaces() {
             space.deliver_overdue();
             if let Some(port) = &space.port {
@@ -264,11 +268,11 @@ impl Hub {
 impl Drop for Server {
     /// Whoever listens to requests is counted, and waited for.
     fn drop(&mut self) {
+        let Some(bus) = &self.bus else { return };
         for space in self.spaces.values() {
-            if let Some(port) = &space.port {
-                port.bus.listen(&space.name, false);
-            }
+            bus.listen(&space.name, false);
         }
+        bus.leave_all_channels();
     }
 }
 

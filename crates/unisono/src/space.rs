@@ -1,10 +1,11 @@
 //! A namespace at work on this node: who is in it, and the one line through which everything from other nodes is delivered.
 
 mod founder;
+mod guard;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -15,6 +16,7 @@ use crate::broadcast::Broadcast;
 use crate::conn::Conn;
 use crate::dynamic::Lease;
 use crate::error::EmitError;
+use crate::following::Following;
 use crate::handler::BoxFuture;
 use crate::middleware;
 use crate::namespace::Handlers;
@@ -37,6 +39,8 @@ pub(crate) struct SpaceInner {
     pub(crate) handlers: Arc<Handlers>,
     /// A std lock: read for the time of a fan-out, written for a join or a leave, never held across an await.
     rooms: RwLock<Rooms<Resident>>,
+    /// Which of them have their channel listened to.
+    following: Option<Following>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) port: Option<Port>,
     line: Turnstile<Delivery>,
@@ -96,10 +100,6 @@ impl SpaceInner {
 
     pub(crate) fn rooms(&self) -> RwLockReadGuard<'_, Rooms<Resident>> {
         self.rooms.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn rooms_mut(&self) -> RwLockWriteGuard<'_, Rooms<Resident>> {
-        self.rooms.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a member, in those rooms from the start.

@@ -11,7 +11,7 @@ use super::Link;
 use super::machine::{Machine, Step};
 use super::session::Session;
 use crate::failure::Failure;
-use crate::limits::{ATTEMPT_DEADLINE, REPLY_DEADLINE};
+use crate::limits::ATTEMPT_DEADLINE;
 use crate::route::Route;
 
 /// Keeps the link up until it is closed.
@@ -94,10 +94,9 @@ impl Driver {
         let Some(session) = &mut self.session else {
             return;
         };
-        let failure = match timeout(REPLY_DEADLINE, session.follow(&self.link)).await {
-            Ok(Ok(())) => return,
-            Ok(Err(failure)) => failure,
-            Err(_) => Failure::new("no confirmation of a subscription in time"),
+        let turn = self.link.next_turn();
+        let Err(failure) = session.follow(&self.link, turn).await else {
+            return;
         };
         self.link.note(failure);
         self.machine.lost(self.link.now_ms());
@@ -112,20 +111,18 @@ impl Driver {
             .signals
             .subscriptions_changed
             .store(false, Ordering::Release);
-        let opening = Session::open(&self.link, &mut self.route, self.generation);
         let outcome = tokio::select! {
-            outcome = timeout(ATTEMPT_DEADLINE, opening) => outcome,
+            outcome = open(&self.link, &mut self.route, self.generation) => outcome,
             () = closed(&self.link) => return,
         };
         let failure = match outcome {
-            Ok(Ok(session)) => {
+            Ok(session) => {
                 self.session = Some(session);
                 self.route.arrived();
                 self.machine.attempt_succeeded(self.link.now_ms());
                 return;
             }
-            Ok(Err(failure)) => failure,
-            Err(_) => Failure::new("no answer in time"),
+            Err(failure) => failure,
         };
         tracing::debug!(
             redis = self.link.config.redacted_url(),
@@ -147,7 +144,7 @@ impl Driver {
     fn probe(&self) {
         let Some(session) = &self.session else { return };
         let mut publisher = session.connections.publisher.clone();
-        let mut probe = redis::cmd("PUBLISH");
+        let mut probe = redis::cmd(self.link.config.adapter.publish_command());
         probe.arg(self.link.gate.probe_channel()).arg("");
         tokio::spawn(async move {
             // Ends within the reply deadline; a failure shows as a probe that is not heard.
@@ -160,6 +157,7 @@ impl Driver {
         let (state, was) = (self.machine.state(), *self.link.state.borrow());
         if !self.machine.is_listening() {
             self.session = None;
+            self.link.end_turns();
         }
         let connections = self
             .session
@@ -208,6 +206,15 @@ impl Driver {
             );
         }
     }
+}
+
+/// Connects, and confirms every wanted subscription.
+async fn open(link: &Arc<Link>, route: &mut Route, generation: u64) -> Result<Session, Failure> {
+    let opening = timeout(ATTEMPT_DEADLINE, Session::open(link, route, generation));
+    let opened = opening.await;
+    let mut session = opened.map_err(|_| Failure::new("no answer in time"))??;
+    session.follow(link, link.whole_turn()).await?;
+    Ok(session)
 }
 
 async fn closed(link: &Link) {

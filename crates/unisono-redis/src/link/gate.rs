@@ -115,9 +115,12 @@ impl Gate {
     }
 }
 
-/// Channel and payload of `message` (channel, payload) and `pmessage` (pattern, channel, payload).
+/// Channel and payload of `message` and `smessage` (channel, payload) and `pmessage` (pattern, channel, payload).
 fn message_of(push: PushInfo) -> Option<(String, Bytes)> {
-    if !matches!(push.kind, PushKind::Message | PushKind::PMessage) {
+    if !matches!(
+        push.kind,
+        PushKind::Message | PushKind::PMessage | PushKind::SMessage
+    ) {
         return None;
     }
     let mut data = push.data;

@@ -5,16 +5,16 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, RedisResult};
+use redis::{PushInfo, PushKind, RedisResult, Value};
 use tokio::task::AbortHandle;
-use unisono_cluster::Subscription;
+use unisono_cluster::{Adapter, Subscription};
 
-use super::{Connections, Link, Wanted};
+use super::{Connections, Link, Turn};
 use crate::cluster::Cluster;
 use crate::connect::options;
 use crate::failure::{Deed, Failure};
-use crate::limits::SUBSCRIBE_BATCH;
-use crate::nodes::Nodes;
+use crate::limits::{SHARD_SUBSCRIBE_BATCH, SUBSCRIBE_BATCH};
+use crate::nodes::{Nodes, count_command};
 use crate::route::{Place, Route};
 
 /// Two connections and what the bus has confirmed. Dropping it closes them.
@@ -23,6 +23,7 @@ use crate::route::{Place, Route};
 /// wake-ups of an event less. Commands have their own, so that a script never waits behind publishes.
 pub(super) struct Session {
     bus: MultiplexedConnection,
+    adapter: Adapter,
     pub(super) connections: Connections,
     confirmed: BTreeSet<Subscription>,
     /// Looks whether the server is still the right one.
@@ -36,7 +37,7 @@ impl Drop for Session {
 }
 
 impl Session {
-    /// Opens the connections and confirms every wanted subscription. The caller bounds the time.
+    /// Opens the connections and tries what they are for. The caller bounds the time, and then [follows](Self::follow).
     pub(super) async fn open(
         link: &Arc<Link>,
         route: &mut Route,
@@ -67,12 +68,12 @@ impl Session {
         );
         let mut session = Self {
             bus,
+            adapter: config.adapter,
             connections,
             confirmed: BTreeSet::new(),
             watch,
         };
         session.check(link).await?;
-        session.follow(link).await?;
         Ok(session)
     }
 
@@ -80,16 +81,18 @@ impl Session {
     /// is missing; without the others there is no link.
     async fn check(&mut self, link: &Link) -> Result<(), Failure> {
         let (user, probe) = (link.config.user(), link.gate.probe_channel());
-        let subscribed = self.bus.subscribe(probe).await;
-        subscribed.map_err(|error| Failure::of(&error, user, Deed::SubscribeProbe(probe)))?;
-        let published: RedisResult<usize> = redis::cmd("PUBLISH")
+        let adapter = self.adapter;
+        let subscribed = self.add(&[Subscription::Channel(probe.to_owned())]).await;
+        subscribed
+            .map_err(|error| Failure::of(&error, user, Deed::SubscribeProbe(adapter, probe)))?;
+        let published: RedisResult<usize> = redis::cmd(adapter.publish_command())
             .arg(probe)
             .arg("")
             .query_async(&mut self.bus)
             .await;
-        published.map_err(|error| Failure::of(&error, user, Deed::Publish(probe)))?;
-        let counted: RedisResult<redis::Value> = redis::cmd("PUBSUB")
-            .arg("NUMSUB")
+        published.map_err(|error| Failure::of(&error, user, Deed::Publish(adapter, probe)))?;
+        let counted: RedisResult<Value> = redis::cmd("PUBSUB")
+            .arg(count_command(adapter))
             .arg(probe)
             .query_async(&mut self.bus)
             .await;
@@ -104,14 +107,34 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the confirmed subscriptions those that are wanted.
-    pub(super) async fn follow(&mut self, link: &Link) -> Result<(), Failure> {
-        let Wanted {
-            subscriptions: wanted,
-            version,
-        } = link.wanted();
-        let removed: Vec<_> = self.confirmed.difference(&wanted).cloned().collect();
-        let added: Vec<_> = wanted.difference(&self.confirmed).cloned().collect();
+    /// Makes the confirmed subscriptions those that are wanted. Redis has the time of one reply for each batch of them.
+    pub(super) async fn follow(&mut self, link: &Link, turn: Turn) -> Result<(), Failure> {
+        let (mut removed, mut added) = (turn.removed, turn.added);
+        removed.retain(|subscription| self.confirmed.remove(subscription));
+        added.retain(|subscription| !self.confirmed.contains(subscription));
+        self.remove(link, &removed).await?;
+        let batch = match self.adapter {
+            Adapter::Classic => SUBSCRIBE_BATCH,
+            Adapter::Sharded(_) => SHARD_SUBSCRIBE_BATCH,
+        };
+        for batch in added.chunks(batch) {
+            if let Err(error) = self.add(batch).await {
+                return Err(self.explain(error, batch, link.config.user()).await);
+            }
+        }
+        self.confirmed.extend(added);
+        link.followed.send_replace(turn.version);
+        Ok(())
+    }
+
+    async fn remove(&mut self, link: &Link, removed: &[Subscription]) -> RedisResult<()> {
+        if let Adapter::Sharded(_) = self.adapter {
+            link.leave(split(removed).1.into_iter());
+            for batch in removed.chunks(SHARD_SUBSCRIBE_BATCH) {
+                self.each("SUNSUBSCRIBE", batch).await?;
+            }
+            return Ok(());
+        }
         for batch in removed.chunks(SUBSCRIBE_BATCH) {
             let (patterns, channels) = split(batch);
             if !patterns.is_empty() {
@@ -121,17 +144,27 @@ impl Session {
                 self.bus.unsubscribe(channels).await?;
             }
         }
-        for batch in added.chunks(SUBSCRIBE_BATCH) {
-            if let Err(error) = self.add(batch).await {
-                return Err(self.explain(error, batch, link.config.user()).await);
-            }
+        Ok(())
+    }
+
+    /// One command for each shard channel, in one pipeline: two channels in one command may belong to two nodes of a Redis Cluster.
+    async fn each(&mut self, command: &str, batch: &[Subscription]) -> RedisResult<()> {
+        let channels = split(batch).1;
+        let mut pipeline = redis::pipe();
+        for channel in &channels {
+            pipeline.cmd(command).arg(channel);
         }
-        self.confirmed = wanted;
-        link.followed.send_replace(version);
+        let replies = self.bus.send_packed_commands(&pipeline, 0, channels.len());
+        for reply in replies.await? {
+            Value::extract_error(reply)?;
+        }
         Ok(())
     }
 
     async fn add(&mut self, batch: &[Subscription]) -> RedisResult<()> {
+        if let Adapter::Sharded(_) = self.adapter {
+            return self.each("SSUBSCRIBE", batch).await;
+        }
         let (patterns, channels) = split(batch);
         if !patterns.is_empty() {
             self.bus.psubscribe(patterns).await?;
@@ -155,7 +188,7 @@ impl Session {
         }
         for one in batch.chunks(1) {
             if let Err(error) = self.add(one).await {
-                failure = Failure::of(&error, user, Deed::Subscribe(&one[0]));
+                failure = Failure::of(&error, user, Deed::Subscribe(self.adapter, &one[0]));
                 break;
             }
         }
@@ -194,6 +227,11 @@ fn push_handler(
         if let Some(link) = link.upgrade() {
             match push.kind {
                 PushKind::Disconnection => link.lost(generation, None),
+                PushKind::SUnsubscribe => {
+                    if let Some(Value::BulkString(channel)) = push.data.first() {
+                        link.left(generation, channel);
+                    }
+                }
                 _ => link.gate.handle_push(generation, push, link.now_ms()),
             }
         }

@@ -7,4 +7,5 @@ mod conformance;
 mod emitter;
 mod outages;
 mod sentinels;
+mod sharded;
 mod support;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use unisono_cluster::{Broker, LinkState, Subscription};
+use unisono_cluster::{Adapter, Broker, LinkState, Subscription};
 use unisono_redis::{RedisBroker, RedisConfig};
 use unisono_test::{Recorder, await_until};
 
 /// For anything that must happen in these tests; only waited out by a failure.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// A node of the tests: listens to everything on `io#/#*`.
+/// A node of the tests: listens to everything on `io#/#*`, or on `io#/#` where there are no patterns.
 pub(crate) struct Node {
     pub(crate) broker: Arc<RedisBroker>,
     pub(crate) recorder: Arc<Recorder>,
@@ -25,12 +25,20 @@ impl Node {
     pub(crate) fn start_with(config: RedisConfig) -> Self {
         let (broker, recorder) = (Arc::new(RedisBroker::start(config)), Recorder::new());
         broker.attach(recorder.clone());
-        broker.subscribe(Subscription::Pattern("io#/#*".to_owned()));
+        broker.subscribe(match broker.adapter() {
+            Adapter::Classic => Subscription::Pattern("io#/#*".to_owned()),
+            Adapter::Sharded(_) => Subscription::Channel("io#/#".to_owned()),
+        });
         Self { broker, recorder }
     }
 
     pub(crate) async fn up(url: &str) -> Self {
-        let node = Self::start(url);
+        Self::up_speaking(url, Adapter::Classic).await
+    }
+
+    pub(crate) async fn up_speaking(url: &str, adapter: Adapter) -> Self {
+        let config = RedisConfig::parse(url).expect("the URL of a test is valid");
+        let node = Self::start_with(config.adapter(adapter).expect("a single Redis"));
         node.await_state(LinkState::Subscribed).await;
         node
     }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, timeout_at};
-use unisono_cluster::classic::{SocketsAnswer, encode_answer};
 use unisono_cluster::{
-    Answer, AnswerBody, Answered, AskError, CountError, EncodeError, RequestBody,
+    Answer, AnswerBody, Answered, AskError, CountError, EncodeError, RequestBody, SocketsAnswer,
 };
 
 use super::{Awaits, Outbound, Port, Refused};
@@ -190,19 +189,17 @@ impl Port {
 
     /// Answers a request of another node. A broker that does not take the answer counts it; that node then misses this one.
     pub(crate) fn answer(&self, uid: &str, id: &str, body: AnswerBody) -> Result<(), EncodeError> {
-        let privately = self.bus.requests.private_answers;
-        let channel = self.talk().node.answer_channel(uid, &body, privately);
+        let channel = self.answering.channel(uid, &body);
         let id = id.to_owned();
-        let payload = encode_answer(Answer { id, body })?;
+        let payload = self.answering.encode(Answer { id, body })?;
         let _ = self.bus.broker.publish(&channel, payload);
         Ok(())
     }
 
     /// The same with sockets that are written already.
     pub(crate) fn answer_sockets(&self, uid: &str, sockets: SocketsAnswer) {
-        let privately = self.bus.requests.private_answers;
         let body = AnswerBody::Sockets(Vec::new());
-        let channel = self.talk().node.answer_channel(uid, &body, privately);
+        let channel = self.answering.channel(uid, &body);
         let _ = self.bus.broker.publish(&channel, sockets.finish());
     }
 }

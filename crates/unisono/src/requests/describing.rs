@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use unisono_cluster::classic::SocketsAnswer;
+use unisono_cluster::SocketsAnswer;
 use unisono_proto::Value;
 
 use super::RemoteSocket;
@@ -68,7 +68,7 @@ impl SpaceInner {
     fn describe(&self, uid: &str, id: &str, sockets: &[Socket]) {
         let Some(port) = &self.port else { return };
         // An id that was read can be written.
-        let Ok(mut answer) = SocketsAnswer::new(id) else {
+        let Ok(mut answer) = port.answering.sockets(id) else {
             return;
         };
         let mut whole = true;
@@ -146,7 +146,7 @@ fn put(socket: &mut Value, path: &[&str], value: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use unisono_cluster::AnswerBody;
-    use unisono_cluster::classic::decode_answer;
+    use unisono_cluster::classic::{self, decode_answer};
 
     use super::*;
 
@@ -165,7 +165,7 @@ mod tests {
         let deep = || (0..62).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
         let large = || Value::Str("x".repeat(17 << 20));
         let check = |auth: Value, data: Value, added: Added, expected: Option<Value>| {
-            let mut answer = SocketsAnswer::new("r").unwrap();
+            let mut answer = SocketsAnswer::Classic(classic::SocketsAnswer::new("r").unwrap());
             assert_eq!(add(&mut answer, socket(auth, data)), added);
             let answer = decode_answer(&answer.finish()).unwrap();
             let sockets = expected.into_iter().collect();
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_full_says_so() {
-        let mut answer = SocketsAnswer::new("r").unwrap();
+        let mut answer = SocketsAnswer::Classic(classic::SocketsAnswer::new("r").unwrap());
         let socket = Value::Str("x".repeat(9 << 20));
         assert_eq!(add(&mut answer, socket.clone()), Added::Whole);
         assert_eq!(add(&mut answer, socket), Added::Not);

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
-use std::time::Instant;
 
-use unisono_cluster::Node;
+use unisono_cluster::{Node, Rooms};
 
 use super::SpaceInner;
 use crate::bus::Bus;
 use crate::dynamic::Lease;
+use crate::following::Following;
 use crate::namespace::Handlers;
 use crate::port::Port;
 use crate::requests::Serving;
@@ -20,7 +20,6 @@ use crate::turnstile::Turnstile;
 pub(crate) struct Founder {
     pub(crate) counters: Arc<Counters>,
     pub(crate) bus: Option<Arc<Bus>>,
-    pub(crate) epoch: Instant,
     pub(crate) max_rooms: usize,
 }
 
@@ -32,16 +31,25 @@ impl Founder {
         lease: Option<Lease>,
     ) -> SpaceInner {
         let port = self.bus.as_ref().map(|bus| {
-            let node = Node::new(crate::ids::new_uid(), bus.key.as_str(), &*name);
+            let adapter = bus.broker.adapter();
+            let node = Node::new(crate::ids::new_uid(adapter), bus.key.as_str(), &*name);
             let node = node
+                .speaking(adapter)
                 .asking_as(bus.asks_as.as_str())
                 .keeping_in(bus.ledger.clone());
-            Port::new(bus.clone(), node, self.epoch)
+            Port::new(bus.clone(), node)
         });
+        let following = self.bus.as_ref();
+        let following = following.and_then(|bus| Following::new(bus, &name));
+        let mut rooms = Rooms::new();
+        if following.is_some() {
+            rooms.note_changes();
+        }
         SpaceInner {
             name,
             handlers,
-            rooms: RwLock::default(),
+            rooms: RwLock::new(rooms),
+            following,
             counters: self.counters.clone(),
             port,
             line: Turnstile::default(),

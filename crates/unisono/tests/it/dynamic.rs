@@ -10,7 +10,7 @@ use unisono::{
     Args, Auth, Broker, ConnectError, Io, LinkState, LinkStats, MemoryBroker, MemoryBus, Namespace,
     Socket, Space, Value,
 };
-use unisono_cluster::{CountFuture, Inbox, PublishError, Subscription};
+use unisono_cluster::{Adapter, CountFuture, Inbox, PublishError, Subscription};
 use unisono_redis::{RedisBroker, RedisConfig};
 use unisono_test::{Conversation, RedisServer, await_until};
 
@@ -79,6 +79,10 @@ impl Listing {
 }
 
 impl Broker for Listing {
+    fn adapter(&self) -> Adapter {
+        self.broker.adapter()
+    }
+
     fn attach(&self, inbox: Arc<dyn Inbox>) {
         self.broker.attach(inbox);
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use unisono::{
     Broker, Decision, Io, LinkState, LinkStats, MemoryBroker, MemoryBus, Namespace, Note,
 };
-use unisono_cluster::{CountFuture, Inbox, PublishError, Subscription};
+use unisono_cluster::{Adapter, CountFuture, Inbox, PublishError, Subscription};
 
 use crate::raw::RawSocket;
 use crate::server::TestServer;
@@ -120,6 +120,10 @@ async fn a_payload_that_is_no_map_has_no_place_for_a_revision() {
 struct Mute(MemoryBroker);
 
 impl Broker for Mute {
+    fn adapter(&self) -> Adapter {
+        self.0.adapter()
+    }
+
     fn attach(&self, inbox: Arc<dyn Inbox>) {
         self.0.attach(inbox);
     }

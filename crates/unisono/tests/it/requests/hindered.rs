@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use unisono::{Answers, Broker, Io, MemoryBroker, MemoryBus, Value};
 use unisono_cluster::{
-    CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError, Subscription,
+    Adapter, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError, Subscription,
 };
 use unisono_test::await_until;
 
@@ -38,6 +38,10 @@ struct Hindered {
 }
 
 impl Broker for Hindered {
+    fn adapter(&self) -> Adapter {
+        self.inner.adapter()
+    }
+
     fn attach(&self, inbox: Arc<dyn Inbox>) {
         self.inner.attach(inbox);
     }
