@@ -180,7 +180,7 @@ fn a_commit_comes_back_with_its_revision_or_is_given_up_with_it() {
 
 /// Asks, and gives what the other one has to do with it.
 fn ask(from: &mut Node, to: &mut Node, body: RequestBody) -> Request {
-    let (id, channel, payload) = from.ask(body, 1000, 0).unwrap();
+    let (id, channel, payload) = from.ask(body, 1000, 0).expect("nothing is pending");
     assert_eq!(id.len(), 16);
     assert!(
         id.bytes()
@@ -201,8 +201,11 @@ fn ask(from: &mut Node, to: &mut Node, body: RequestBody) -> Request {
 fn answer(from: &Node, request: &Request, body: AnswerBody) -> (String, Bytes) {
     let answering = from.answering(false);
     let channel = answering.channel(&request.uid, &body);
-    let id = request.id.clone().unwrap();
-    (channel, answering.encode(Answer { id, body }).unwrap())
+    let id = request.id.clone().expect("it is a question");
+    (
+        channel,
+        answering.encode(Answer { id, body }).expect("it encodes"),
+    )
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl World {
 
     fn send_answer(&mut self, pod: usize, uid: &str, id: &str, body: AnswerBody) {
         let privately = self.pods[pod].answers_privately;
-        let channel = self.pods[pod].node.answer_channel(uid, &body, privately);
+        let channel = self.pods[pod].node.answering(privately).channel(uid, &body);
         let id = id.to_owned();
         let tag = Tag::Ask(self.record.asks_by_id[&id]);
         let payload = encode_answer(Answer { id, body }).expect("it can be written");
