@@ -17,7 +17,7 @@ use crate::config::RedisConfig;
 use crate::failure::{Deed, Failure};
 use crate::limits::REPLY_DEADLINE;
 use crate::link::{self, Link};
-use crate::nodes::RequestError;
+use crate::nodes::{RequestError, count_right};
 use crate::publisher;
 
 /// How often [`RedisBroker::flush`] looks whether all is sent.
@@ -155,13 +155,18 @@ async fn count(link: Arc<Link>, channel: String) -> Result<usize, CountError> {
         .commander;
     // In a cluster every node answers for itself, one after its connection was opened.
     let counted = timeout(REPLY_DEADLINE, nodes.count(link.config.adapter, &channel)).await;
-    counted.map_err(|_| CountError)?.map_err(|error| {
-        if let RequestError::Home(error) | RequestError::Elsewhere(error) = error {
-            let deed = Deed::Command("pubsub|numsub");
-            link.note(Failure::of(&error, link.config.user(), deed));
+    match counted.map_err(|_| CountError)? {
+        Ok(count) => {
+            link.note_counted();
+            Ok(count)
         }
-        CountError
-    })
+        Err(RequestError::Unreachable) => Err(CountError),
+        Err(RequestError::Home(error) | RequestError::Elsewhere(error)) => {
+            let deed = Deed::Command(count_right(link.config.adapter));
+            link.note_uncounted(Failure::of(&error, link.config.user(), deed));
+            Err(CountError)
+        }
+    }
 }
 
 impl Drop for RedisBroker {

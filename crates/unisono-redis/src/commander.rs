@@ -67,6 +67,23 @@ impl CommandError {
             .code()
     }
 
+    /// What Redis said behind the code, when it refused.
+    pub fn detail(&self) -> Option<&str> {
+        self.source
+            .as_ref()
+            .filter(|_| self.kind == CommandErrorKind::Refused)?
+            .detail()
+    }
+
+    /// True when this user lacks a right: to the command, to the key, or to what a script did.
+    pub fn is_no_permission(&self) -> bool {
+        // Redis 6 says `ERR` when it was in a script.
+        let in_script = |text: &str| {
+            text.contains("The user executing the script can't") || text.contains("NOPERM")
+        };
+        self.code() == Some("NOPERM") || self.detail().is_some_and(in_script)
+    }
+
     fn text(&self) -> &'static str {
         match self.kind {
             CommandErrorKind::Unavailable => "redis is not available now, nothing was sent",

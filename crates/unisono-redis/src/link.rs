@@ -40,8 +40,9 @@ pub(crate) struct Link {
     last_error: Mutex<Option<String>>,
     /// What Redis does not let this process do.
     refusal: watch::Sender<Option<String>>,
-    /// Whether what it refused was to publish: the next that succeeds takes it back.
+    /// Whether what it refused was to publish, or to count: the next that succeeds takes it back.
     publish_refused: AtomicBool,
+    count_refused: AtomicBool,
     signals: Signals,
     started: Instant,
 }
@@ -115,6 +116,7 @@ impl Link {
             last_error: Mutex::default(),
             refusal: watch::Sender::new(None),
             publish_refused: AtomicBool::new(false),
+            count_refused: AtomicBool::new(false),
             signals: Signals::default(),
             started: Instant::now(),
         }
@@ -211,6 +213,19 @@ impl Link {
     /// Redis has published everything.
     pub(crate) fn note_published(&self) {
         if self.publish_refused.swap(false, Ordering::AcqRel) {
+            self.note_let();
+        }
+    }
+
+    /// Redis refused to count.
+    pub(crate) fn note_uncounted(&self, failure: Failure) {
+        self.count_refused.store(true, Ordering::Release);
+        self.note(failure);
+    }
+
+    /// Redis has counted.
+    pub(crate) fn note_counted(&self) {
+        if self.count_refused.swap(false, Ordering::AcqRel) {
             self.note_let();
         }
     }

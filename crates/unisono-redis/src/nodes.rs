@@ -150,6 +150,14 @@ impl Nodes {
     }
 }
 
+/// The right to ask for it.
+pub(crate) fn count_right(adapter: Adapter) -> &'static str {
+    match adapter {
+        Adapter::Classic => "pubsub|numsub",
+        Adapter::Sharded(_) => "pubsub|shardnumsub",
+    }
+}
+
 /// What `PUBSUB` is asked for the number of those who listen to a channel.
 pub(crate) fn count_command(adapter: Adapter) -> &'static str {
     match adapter {
@@ -165,6 +173,7 @@ fn key_of(command: &Cmd) -> Option<&[u8]> {
         _ => None,
     });
     match words.next()? {
+        b"INFO" | b"CLIENT" | b"PUBSUB" | b"CONFIG" | b"ACL" | b"CLUSTER" | b"SCRIPT" => None,
         b"EVALSHA" | b"EVAL" => {
             let keys = words.nth(1)?;
             (keys != b"0").then(|| words.next()).flatten()

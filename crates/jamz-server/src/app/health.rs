@@ -1,12 +1,15 @@
 //! Whether the pod is ready, and whether it drains.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
 
-/// Two latches that only ever close.
+/// Two latches that only ever close, and what somebody has to put right.
 #[derive(Debug, Default)]
 pub struct Health {
     ready: AtomicBool,
     draining: AtomicBool,
+    /// What Redis does not let the store do.
+    refusal: Mutex<Option<String>>,
 }
 
 impl Health {
@@ -25,6 +28,18 @@ impl Health {
     /// Whether the pod is on its way out.
     pub fn is_draining(&self) -> bool {
         self.draining.load(SeqCst)
+    }
+
+    /// What Redis does not let the session store do, with the ACL rule that allows it.
+    pub fn refusal(&self) -> Option<String> {
+        let refusal = self.refusal.lock();
+        refusal.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The outcome of the last trial of the store's rights.
+    pub fn set_refusal(&self, refusal: Option<String>) {
+        let shown = self.refusal.lock();
+        *shown.unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
     /// The pod is on its way out.

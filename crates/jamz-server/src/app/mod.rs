@@ -113,9 +113,20 @@ impl App {
     }
 
     /// Whether changes do not reach the other pods although they should: the link is away, or
-    /// the store refuses them.
+    /// Redis refuses something.
     pub fn is_degraded(&self) -> bool {
-        !self.link().state().is_up() || self.metrics().refused_sessions() > 0
+        let refused = || self.metrics().refused_sessions() > 0 || self.refusal().is_some();
+        !self.link().state().is_up() || refused()
+    }
+
+    /// What Redis does not let this pod do, with the ACL rule that allows it. `None` while it
+    /// refuses nothing.
+    pub fn refusal(&self) -> Option<String> {
+        let link = match &self.0.link {
+            Link::Redis(broker) => broker.refusal(),
+            Link::InProcess(_) => None,
+        };
+        link.or_else(|| self.health().refusal())
     }
 
     /// The link to the other pods.

@@ -1,18 +1,25 @@
 //! `doctor`: one line for each thing that Redis must offer, and what to do where it does not.
+//!
+//! Looks through a link as a pod has it, so whatever stands between a pod and its Redis is met here too.
 
 use std::fmt::Display;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
+use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::time::timeout;
-use unisono_redis::redis::aio::MultiplexedConnection;
-use unisono_redis::redis::{self, Cmd, FromRedisValue, RedisError, RedisResult, Script};
+use unisono_cluster::classic::{Subscriptions, private_response_channel, request_channel};
+use unisono_cluster::{Broker, Inbox, LinkState, Subscription};
+use unisono_redis::redis::{self, Cmd, FromRedisValue};
+use unisono_redis::{CommandError, Commander, RedisBroker};
 
 use super::{FAILED, block_on, table};
 use crate::config::{Config, RedisSettings, names};
+use crate::store::{acl_rules, try_rights};
 
-/// How long Redis may take to answer one question.
+/// How long the link may take, which tries again after each failure, and then a message to come back.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How many round trips are measured.
 const PINGS: usize = 20;
@@ -62,63 +69,117 @@ pub(super) fn run(config: &Config) -> ExitCode {
 }
 
 async fn examine(settings: &RedisSettings, findings: &mut Findings) {
-    let shown = settings.config.redacted_url();
-    let mut connection = match connect(&settings.url).await {
-        Ok(connection) => connection,
-        Err(error) => {
-            let advice = "check that Redis runs, that its name resolves, that the password is right and that a network policy lets this pod out";
-            return findings.bad("reachable", format!("{shown}: {error}"), advice);
+    let ear = Arc::new(Ear::new(&settings.key));
+    let broker = RedisBroker::start(settings.config.clone());
+    broker.attach(ear.clone());
+    let Subscriptions {
+        broadcasts,
+        private_responses,
+        ..
+    } = Subscriptions::new(&settings.key, "/", &ear.id);
+    // Beside the channel of requests: whoever listens to that is counted as a pod, and waited for.
+    let requests = format!("{}{}#", request_channel(&settings.key, "/"), ear.id);
+    for subscription in [
+        broadcasts,
+        private_responses,
+        Subscription::Channel(requests),
+    ] {
+        broker.subscribe(subscription);
+    }
+    if !joined(&broker, settings, findings).await {
+        return;
+    }
+    let commander = broker.commander();
+    latency(&commander, findings).await;
+    version(&commander, findings).await;
+    eviction(&commander, findings).await;
+    rights(&commander, settings, findings).await;
+    round_trip(&broker, &ear, findings).await;
+    nodes(&broker, settings, findings).await;
+    broker.close();
+}
+
+/// Listens for the one message of the doctor.
+struct Ear {
+    id: String,
+    channel: String,
+    heard: Notify,
+}
+
+impl Ear {
+    fn new(key: &str) -> Self {
+        // Where answers to a node of this name would come: pods may publish and listen there.
+        let id = format!("doctor-{}", std::process::id());
+        Self {
+            channel: private_response_channel(key, "/", &id),
+            id,
+            heard: Notify::new(),
         }
-    };
-    findings.good("reachable", shown);
-    latency(&mut connection, findings).await;
-    version(&mut connection, findings).await;
-    eviction(&mut connection, findings).await;
-    rights(&mut connection, &settings.key, findings).await;
-    round_trip(settings, &mut connection, findings).await;
-    nodes(&mut connection, &settings.key, findings).await;
+    }
 }
 
-async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
-    let client = redis::Client::open(url)?;
-    timeout(PATIENCE, client.get_multiplexed_async_connection())
-        .await
-        .unwrap_or_else(|_| Err(late()))
+impl Inbox for Ear {
+    fn message(&self, channel: &str, _: Bytes) {
+        if channel == self.channel {
+            self.heard.notify_one();
+        }
+    }
+
+    fn link(&self, _: LinkState) {}
 }
 
-async fn ask<T: FromRedisValue>(
-    connection: &mut MultiplexedConnection,
-    command: &Cmd,
-) -> RedisResult<T> {
-    timeout(PATIENCE, command.query_async(connection))
-        .await
-        .unwrap_or_else(|_| Err(late()))
+async fn joined(broker: &RedisBroker, settings: &RedisSettings, findings: &mut Findings) -> bool {
+    let shown = settings.config.redacted_url();
+    let mut states = broker.watch();
+    let up = timeout(PATIENCE, states.wait_for(|state| state.is_up())).await;
+    if up.is_ok() {
+        findings.good("reachable", shown);
+        return true;
+    }
+    let error = broker
+        .last_error()
+        .unwrap_or_else(|| "no answer".to_owned());
+    match broker.refusal() {
+        Some(refusal) => {
+            let (user, rules) = (
+                settings.config.user(),
+                acl_rules(&settings.config, &settings.key),
+            );
+            let advice = format!("all that a pod needs: ACL SETUSER {user} {rules}");
+            findings.bad("let in", format!("{shown}: {refusal}"), &advice);
+        }
+        None => {
+            let advice = "check that Redis runs, that its name resolves, and that a network policy lets this pod out";
+            findings.bad("reachable", format!("{shown}: {error}"), advice);
+        }
+    }
+    false
 }
 
-fn late() -> RedisError {
-    std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 3 s").into()
-}
-
-fn command(words: &[&str]) -> Cmd {
+async fn ask<T: FromRedisValue>(commander: &Commander, words: &[&str]) -> Result<T, String> {
     let mut command = Cmd::new();
     for word in words {
         command.arg(*word);
     }
-    command
+    let told = |error: CommandError| match error.detail() {
+        Some(detail) => format!("{error}: {detail}"),
+        None => error.to_string(),
+    };
+    let reply = commander.query(&command).await.map_err(told)?;
+    redis::from_redis_value(reply).map_err(|error| error.to_string())
 }
 
-async fn latency(connection: &mut MultiplexedConnection, findings: &mut Findings) {
+async fn latency(commander: &Commander, findings: &mut Findings) {
     let mut times = Vec::with_capacity(PINGS);
     for _ in 0..PINGS {
         let started = Instant::now();
-        if let Err(error) = ask::<String>(connection, &command(&["PING"])).await {
-            return findings.bad(
-                "latency",
-                error,
-                "allow PING, and look at the load of Redis",
-            );
+        match commander.query(&redis::cmd("PING")).await {
+            Ok(_) => times.push(started.elapsed()),
+            Err(error) if error.is_no_permission() => {
+                return findings.note("latency", "not measured without the right to PING");
+            }
+            Err(error) => return findings.bad("latency", error, "look at the load of Redis"),
         }
-        times.push(started.elapsed());
     }
     times.sort_unstable();
     let (median, worst) = (times[PINGS / 2], times[PINGS - 1]);
@@ -138,8 +199,8 @@ async fn latency(connection: &mut MultiplexedConnection, findings: &mut Findings
     }
 }
 
-async fn version(connection: &mut MultiplexedConnection, findings: &mut Findings) {
-    match info(connection, "server", "redis_version").await {
+async fn version(commander: &Commander, findings: &mut Findings) {
+    match info(commander, "server", "redis_version").await {
         Ok(Some(version)) => {
             let major = version
                 .split('.')
@@ -156,9 +217,9 @@ async fn version(connection: &mut MultiplexedConnection, findings: &mut Findings
     }
 }
 
-async fn eviction(connection: &mut MultiplexedConnection, findings: &mut Findings) {
-    let policy = info(connection, "memory", "maxmemory_policy").await;
-    let limit = info(connection, "memory", "maxmemory").await;
+async fn eviction(commander: &Commander, findings: &mut Findings) {
+    let policy = info(commander, "memory", "maxmemory_policy").await;
+    let limit = info(commander, "memory", "maxmemory").await;
     let (Ok(Some(policy)), Ok(Some(limit))) = (policy, limit) else {
         return findings.note(
             "eviction",
@@ -175,12 +236,8 @@ async fn eviction(connection: &mut MultiplexedConnection, findings: &mut Finding
     }
 }
 
-async fn info(
-    connection: &mut MultiplexedConnection,
-    section: &str,
-    field: &str,
-) -> RedisResult<Option<String>> {
-    let text: String = ask(connection, &command(&["INFO", section])).await?;
+async fn info(commander: &Commander, section: &str, field: &str) -> Result<Option<String>, String> {
+    let text: String = ask(commander, &["INFO", section]).await?;
     let value = text
         .lines()
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -188,83 +245,50 @@ async fn info(
 }
 
 /// Does what a pod does, on a key and a channel that nobody uses.
-async fn rights(connection: &mut MultiplexedConnection, key: &str, findings: &mut Findings) {
-    const TRIAL: &str = "redis.call('HSET', KEYS[1], 'a', '1') \
-        redis.call('EXPIRE', KEYS[1], 10) \
-        redis.call('PUBLISH', ARGV[1], '') \
-        redis.call('DEL', KEYS[1]) \
-        return redis.call('HGETALL', KEYS[1])";
-    let script = Script::new(TRIAL);
-    let mut trial = script.prepare_invoke();
-    trial.key("jamz:doctor").arg(format!("{key}-doctor"));
-    let done = timeout(PATIENCE, trial.invoke_async::<redis::Value>(connection)).await;
-    match done.unwrap_or_else(|_| Err(late())) {
-        Ok(_) => findings.good("rights", "scripts may write sessions and publish"),
+async fn rights(commander: &Commander, settings: &RedisSettings, findings: &mut Findings) {
+    match try_rights(commander, settings).await {
+        Ok(()) => findings.good("rights", "scripts may write sessions and publish"),
         Err(error) => {
-            let advice = "give the user +@scripting +@hash +expire +del +publish +psubscribe +subscribe, keys ~jamz:* and channels &<REDIS_KEY>* and &<REDIS_KEY>#/#*";
-            findings.bad("rights", error, advice);
+            findings.bad("rights", error, "then run the doctor again");
         }
     }
 }
 
-async fn round_trip(
-    settings: &RedisSettings,
-    connection: &mut MultiplexedConnection,
-    findings: &mut Findings,
-) {
-    let advice = "allow subscribe and publish on channels &<REDIS_KEY>*, and psubscribe on the very pattern &<REDIS_KEY>#/#*";
-    match timeout(PATIENCE, pub_sub(settings, connection)).await {
-        Ok(Ok(time)) => findings.good("pub/sub round trip", table::time(time)),
-        Ok(Err(error)) => findings.bad("pub/sub round trip", error, advice),
-        Err(_) => findings.bad(
+async fn round_trip(broker: &RedisBroker, ear: &Ear, findings: &mut Findings) {
+    let started = Instant::now();
+    // Accepted whatever comes of it, since nothing waits before it.
+    let _ = broker.publish(&ear.channel, Bytes::from_static(b"x"));
+    let heard = timeout(PATIENCE, ear.heard.notified()).await;
+    match (heard, broker.refusal()) {
+        (Ok(()), None) => findings.good("pub/sub round trip", table::time(started.elapsed())),
+        (_, Some(refusal)) => findings.bad("pub/sub", refusal, "then run the doctor again"),
+        (Err(_), None) => findings.bad(
             "pub/sub round trip",
             "no message came back within 3 s",
-            advice,
+            "look at the load of Redis, and between it and this pod",
         ),
     }
 }
 
-async fn pub_sub(
-    settings: &RedisSettings,
-    connection: &mut MultiplexedConnection,
-) -> RedisResult<Duration> {
-    let channel = format!("{}-doctor-{}", settings.key, std::process::id());
-    let client = redis::Client::open(settings.url.as_str())?;
-    let mut listener = client.get_async_pubsub().await?;
-    listener.subscribe(&channel).await?;
-    let started = Instant::now();
-    let _: i64 = command(&["PUBLISH", &channel, "x"])
-        .query_async(connection)
-        .await?;
-    // Whoever calls bounds the wait.
-    let _ = listener.on_message().next().await;
-    Ok(started.elapsed())
-}
-
-async fn nodes(connection: &mut MultiplexedConnection, key: &str, findings: &mut Findings) {
-    let clients: RedisResult<String> =
-        ask(connection, &command(&["CLIENT", "LIST", "TYPE", "PUBSUB"])).await;
-    match clients {
+async fn nodes(broker: &RedisBroker, settings: &RedisSettings, findings: &mut Findings) {
+    let list = ["CLIENT", "LIST", "TYPE", "PUBSUB"];
+    match ask::<String>(&broker.commander(), &list).await {
         Ok(clients) => {
             let listening = |line: &&str| {
                 line.split(' ')
                     .any(|f| f.starts_with("psub=") && f != "psub=0")
             };
-            let count = clients.lines().filter(listening).count();
-            findings.note(
-                "pods seen",
-                format!("{count} connection(s) listen to a pattern"),
-            );
+            // The doctor itself is one of them.
+            let count = clients.lines().filter(listening).count().saturating_sub(1);
+            let found = format!("{count} connection(s) listen to a pattern");
+            findings.note("pods seen", found);
         }
         Err(_) => findings.note(
             "pods seen",
             "not countable without the right to CLIENT LIST",
         ),
     }
-    let requests = format!("{key}-request#/#");
-    let answering: RedisResult<(String, i64)> =
-        ask(connection, &command(&["PUBSUB", "NUMSUB", &requests])).await;
-    if let Ok((_, count)) = answering {
+    if let Ok(count) = broker.count(&request_channel(&settings.key, "/")).await {
         findings.note("pods that answer requests", count);
     }
 }

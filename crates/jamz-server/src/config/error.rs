@@ -25,6 +25,31 @@ pub enum ConfigError {
         /// Why, and what to do.
         reason: String,
     },
+    /// A file that leads into Redis cannot be used.
+    #[error("{reason}; correct the REDIS_…_FILE that names it")]
+    Redis {
+        /// Which, and why.
+        reason: String,
+    },
+    /// The same thing is said in two places.
+    #[error("{name} and {other} say the same thing; leave one of them out")]
+    Twice {
+        /// The variable.
+        name: &'static str,
+        /// The other place.
+        other: &'static str,
+    },
+    /// A variable that means something with another kind of Redis.
+    #[error(
+        "{name} only has a meaning with {with}; change {} or remove {name}",
+        names::REDIS_URL
+    )]
+    OnlyWith {
+        /// The variable.
+        name: &'static str,
+        /// What it goes with.
+        with: &'static str,
+    },
     /// A value that is known, but that this version does not do.
     #[error("{name}={value} is not supported by this version; use {instead}")]
     Unsupported {

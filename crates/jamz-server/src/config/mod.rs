@@ -8,8 +8,10 @@ pub mod names;
 mod error;
 mod limits;
 mod parse;
+mod redis;
 mod source;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -67,6 +69,8 @@ pub struct RedisSettings {
     pub config: RedisConfig,
     /// Channel prefix (`key` of the Node.js adapter).
     pub key: String,
+    /// What was said beside the address about getting in, without secrets, by the name of its variable.
+    pub access: BTreeMap<&'static str, String>,
 }
 
 impl fmt::Debug for RedisSettings {
@@ -74,6 +78,7 @@ impl fmt::Debug for RedisSettings {
         f.debug_struct("RedisSettings")
             .field("url", &redact_url(&self.url))
             .field("key", &self.key)
+            .field("access", &self.access)
             .finish_non_exhaustive()
     }
 }
@@ -154,7 +159,11 @@ impl Config {
         };
         let address_limit = limits::show(limits.connections_per_address.as_ref());
         let line = |name: &str, value: &dyn fmt::Display| format!("{name}={value}");
-        vec![
+        let access = names::REDIS_ACCESS.map(|name| {
+            let value = redis.and_then(|redis| redis.access.get(name));
+            line(name, &value.map_or("(unset)", String::as_str))
+        });
+        let lines = vec![
             line(names::PORT, &self.port),
             line(names::HOST, &self.host),
             line(names::ADMIN_PORT, &self.admin_port),
@@ -186,6 +195,7 @@ impl Config {
             line(names::TRUSTED_PROXIES, &proxies),
             line(names::EVENT_RATE, &limits::show(limits.events.as_ref())),
             line(names::BYTE_RATE, &limits::show(limits.bytes.as_ref())),
-        ]
+        ];
+        lines.into_iter().chain(access).collect()
     }
 }

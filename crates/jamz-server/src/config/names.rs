@@ -11,8 +11,22 @@ pub const PORT: &str = "PORT";
 pub const HOST: &str = "HOST";
 /// Port for probes and metrics; never exposed to clients. Default [`DEFAULT_ADMIN_PORT`].
 pub const ADMIN_PORT: &str = "ADMIN_PORT";
-/// Redis that joins the pods. Unset or empty means single-instance mode.
+/// Redis that joins the pods: one server, sentinels, or some nodes of a Redis Cluster. Unset or empty means single-instance mode.
 pub const REDIS_URL: &str = "REDIS_URL";
+/// File with the password for Redis, read for every connection; the URL then has none.
+pub const REDIS_PASSWORD_FILE: &str = "REDIS_PASSWORD_FILE";
+/// User at the sentinels, which have users of their own. Default: their default user.
+pub const REDIS_SENTINEL_USERNAME: &str = "REDIS_SENTINEL_USERNAME";
+/// Password for the sentinels. Unset: they ask for none.
+pub const REDIS_SENTINEL_PASSWORD: &str = "REDIS_SENTINEL_PASSWORD";
+/// File with the password for the sentinels, read for every connection.
+pub const REDIS_SENTINEL_PASSWORD_FILE: &str = "REDIS_SENTINEL_PASSWORD_FILE";
+/// File with the authorities (PEM) that certificates of a `rediss` Redis are checked against, in place of the public ones.
+pub const REDIS_TLS_CA_FILE: &str = "REDIS_TLS_CA_FILE";
+/// File with the certificate (PEM) that the pod shows to a `rediss` Redis.
+pub const REDIS_TLS_CERT_FILE: &str = "REDIS_TLS_CERT_FILE";
+/// File with the key (PEM) of [`REDIS_TLS_CERT_FILE`].
+pub const REDIS_TLS_KEY_FILE: &str = "REDIS_TLS_KEY_FILE";
 /// Wire format between pods; this version speaks `classic`.
 pub const REDIS_ADAPTER: &str = "REDIS_ADAPTER";
 /// Channel prefix, the `key` option of the Node.js adapter. Default [`DEFAULT_REDIS_KEY`].
@@ -47,12 +61,30 @@ pub const EVENT_RATE: &str = "EVENT_RATE";
 /// Bytes of one client per second, and at once, or `off`. Default [`DEFAULT_BYTE_RATE`].
 pub const BYTE_RATE: &str = "BYTE_RATE";
 
+/// What says how to get in at Redis; without [`REDIS_URL`] none of it has a meaning.
+pub(super) const REDIS_ACCESS: [&str; 7] = [
+    REDIS_PASSWORD_FILE,
+    REDIS_SENTINEL_USERNAME,
+    REDIS_SENTINEL_PASSWORD,
+    REDIS_SENTINEL_PASSWORD_FILE,
+    REDIS_TLS_CA_FILE,
+    REDIS_TLS_CERT_FILE,
+    REDIS_TLS_KEY_FILE,
+];
+
 /// Every variable the binary reads.
 pub const ALL: &[&str] = &[
     PORT,
     HOST,
     ADMIN_PORT,
     REDIS_URL,
+    REDIS_PASSWORD_FILE,
+    REDIS_SENTINEL_USERNAME,
+    REDIS_SENTINEL_PASSWORD,
+    REDIS_SENTINEL_PASSWORD_FILE,
+    REDIS_TLS_CA_FILE,
+    REDIS_TLS_CERT_FILE,
+    REDIS_TLS_KEY_FILE,
     REDIS_ADAPTER,
     REDIS_KEY,
     FRONTEND_URL,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use unisono_redis::RedisConfig;
 
 use super::error::{ConfigError, ConfigErrors};
+use super::redis::is_apart;
 use super::{
     Auth, Config, DRAIN_CEILING, Limits, LogFormat, MAX_PAYLOAD_CEILING_BYTES,
     MAX_PAYLOAD_FLOOR_BYTES, Rate, RedisSettings, Secret, Source, limits, names,
@@ -13,7 +14,7 @@ use super::{
 /// Reads one variable after another and remembers what was wrong.
 pub(super) struct Reader<'a> {
     source: &'a dyn Source,
-    errors: Vec<ConfigError>,
+    pub(super) errors: Vec<ConfigError>,
 }
 
 impl<'a> Reader<'a> {
@@ -64,7 +65,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The trimmed text of a variable; empty counts as unset.
-    fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         let text = self.source.text(name)?;
         let text = text.trim();
         (!text.is_empty()).then(|| text.to_owned())
@@ -102,7 +103,8 @@ impl<'a> Reader<'a> {
     fn redis(&mut self) -> Option<RedisSettings> {
         let url = self.text(names::REDIS_URL);
         if url.is_none() {
-            for name in [names::REDIS_ADAPTER, names::REDIS_KEY] {
+            let others = [names::REDIS_ADAPTER, names::REDIS_KEY];
+            for name in names::REDIS_ACCESS.into_iter().chain(others) {
                 if self.text(name).is_some() {
                     let needs = names::REDIS_URL;
                     self.errors.push(ConfigError::Needs { name, needs });
@@ -125,15 +127,25 @@ impl<'a> Reader<'a> {
         let key = self.or(
             names::REDIS_KEY,
             names::DEFAULT_REDIS_KEY.to_owned(),
-            "a prefix without blanks and without the pattern characters * ? [ ] \\",
+            "a prefix without blanks, without # and the pattern characters * ? [ ] \\, without `session` between its colons, and without -request or -response at its end",
             |text| {
                 let plain = |c: char| !c.is_whitespace() && !r"*?[]\".contains(c);
-                text.chars().all(plain).then(|| text.to_owned())
+                let good = text.chars().all(plain) && is_apart(text);
+                good.then(|| text.to_owned())
             },
         );
         let url = url?;
         match RedisConfig::parse(&url) {
-            Ok(config) => Some(RedisSettings { url, config, key }),
+            Ok(config) => {
+                let config = self.redis_access(config);
+                let access = self.shown_access();
+                Some(RedisSettings {
+                    url,
+                    config,
+                    key,
+                    access,
+                })
+            }
             Err(error) => {
                 let reason = error.to_string();
                 self.errors.push(ConfigError::RedisUrl { reason });
@@ -289,9 +301,11 @@ impl<'a> Reader<'a> {
             }
             let advice = match name.as_str() {
                 "REDIS_HOST" | "REDIS_PORT" | "REDIS_PASSWORD" | "REDIS_USERNAME" | "REDIS_DB" => {
-                    "put host, port, password and database into REDIS_URL: redis://[user:password@]host:port[/db]"
+                    "put host, port, password and database into REDIS_URL: redis://[user:password@]host:port[/db], or the password into a file that REDIS_PASSWORD_FILE names"
                 }
-                _ => "remove it, or use REDIS_URL, REDIS_ADAPTER or REDIS_KEY",
+                _ => {
+                    "remove it, or look up its name: `jamz-server check-config` shows those that are read"
+                }
             };
             self.errors.push(ConfigError::Unknown { name, advice });
         }

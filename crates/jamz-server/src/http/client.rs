@@ -54,6 +54,7 @@ async fn health(State(Shared { app, io }): State<Shared>) -> Json<Value> {
         "socketio": "initialized",
         "adapter": adapter,
         "degraded": app.is_degraded(),
+        "refused": app.refusal(),
         "draining": app.health().is_draining(),
         "connections": stats.connections_polling + stats.connections_websocket,
         "pod": app.pod_name(),

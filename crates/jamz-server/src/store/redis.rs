@@ -41,13 +41,9 @@ impl RedisStore {
     /// A store that sends its commands through `commander`, for pods with the channel
     /// prefix `key`.
     pub fn new(commander: Commander, key: &str) -> Self {
-        let prefix = match key {
-            DEFAULT_REDIS_KEY => "jamz:".to_owned(),
-            key => format!("jamz:{key}:"),
-        };
         Self {
             commander,
-            prefix,
+            prefix: key_prefix(key),
             commit: Script::new(COMMIT),
             replace: Script::new(REPLACE),
         }
@@ -131,6 +127,14 @@ impl Store for RedisStore {
                 _ => Err(unexpected()),
             }
         })
+    }
+}
+
+/// What the keys of pods with the channel prefix `key` begin with.
+pub(super) fn key_prefix(key: &str) -> String {
+    match key {
+        DEFAULT_REDIS_KEY => "jamz:".to_owned(),
+        key => format!("jamz:{key}:"),
     }
 }
 

@@ -94,7 +94,25 @@ fn the_doctor_finds_what_must_be_done() {
     let url = bad.url().replace("redis://", "redis://pod:pw@");
     let (status, text) = run(&["doctor"], &[(names::REDIS_URL, &url)]);
     assert_eq!(status, Some(1), "{text}");
-    assert!(text.contains("FAIL  rights"), "{text}");
+    assert!(text.contains("FAIL  let in"), "{text}");
+    assert!(
+        text.contains("ACL SETUSER pod +publish &unisono-probe#*"),
+        "{text}"
+    );
+    bad.command(&["ACL", "SETUSER", "pod", "+publish", "-hset"]);
+    let (status, text) = run(&["doctor"], &[(names::REDIS_URL, &url)]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(
+        text.contains("FAIL  rights: Redis does not let user \"pod\" keep sessions"),
+        "{text}"
+    );
+    let nobody = bad.url().replace("redis://", "redis://pod:secret@");
+    let (status, text) = run(&["doctor"], &[(names::REDIS_URL, &nobody)]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(
+        text.contains("WRONGPASS") && !text.contains("secret"),
+        "{text}"
+    );
 }
 
 #[test]

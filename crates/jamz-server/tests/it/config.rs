@@ -129,6 +129,9 @@ fn what_is_wrong_is_named_with_the_way_out() {
     );
     let url = (names::REDIS_URL, "redis://h");
     check(&[url, (names::REDIS_KEY, "a*")], &["pattern characters"]);
+    for key in ["a#b", "a-request", "a-response", "session", "a:session:b"] {
+        check(&[url, (names::REDIS_KEY, key)], &["REDIS_KEY is"]);
+    }
     check(
         &[url, (names::REDIS_ADAPTER, "sharded")],
         &["not supported by this version"],
@@ -199,4 +202,98 @@ fn the_documents_tell_the_defaults_of_the_limits() {
             assert!(is_told, "{document}: {name} is {default} by default");
         }
     }
+}
+
+#[test]
+fn every_way_into_redis_is_checked() {
+    let check = |pairs: &[(&str, &str)], expected: &[&str]| {
+        let config = Config::read(&environment(pairs));
+        let texts: Vec<String> = match config {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.0.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(texts.len(), expected.len(), "{texts:?}");
+        for (text, expected) in texts.iter().zip(expected) {
+            assert!(text.contains(expected), "{text:?} should say {expected:?}");
+            assert!(!text.contains("secret"), "{text:?}");
+        }
+    };
+    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let one = (names::REDIS_URL, "redis://h");
+    let tls = (names::REDIS_URL, "rediss://h");
+    let sentinels = (names::REDIS_URL, "redis+sentinel://a,b/m");
+    let password = (names::REDIS_SENTINEL_PASSWORD, "secret");
+    check(
+        &[(names::REDIS_URL, "redis://u:secret@a,redis://u:secret@b")],
+        &[],
+    );
+    check(
+        &[(names::REDIS_URL, "redis://u:secret@a,redis://b")],
+        &["same scheme, user"],
+    );
+    check(
+        &[(names::REDIS_URL, "redis+sentinel://u:secret@a,b")],
+        &["/master-name"],
+    );
+    check(&[one, (names::REDIS_PASSWORD_FILE, good)], &[]);
+    check(
+        &[one, (names::REDIS_PASSWORD_FILE, "/no/such/file")],
+        &["/no/such/file cannot be used"],
+    );
+    check(
+        &[
+            (names::REDIS_URL, "redis://:secret@h"),
+            (names::REDIS_PASSWORD_FILE, good),
+        ],
+        &["REDIS_PASSWORD_FILE and the password in REDIS_URL"],
+    );
+    check(
+        &[(names::REDIS_PASSWORD_FILE, good)],
+        &["REDIS_URL is not; set REDIS_URL"],
+    );
+    check(
+        &[sentinels, password, (names::REDIS_SENTINEL_USERNAME, "u")],
+        &[],
+    );
+    check(
+        &[one, password],
+        &["only has a meaning with a redis+sentinel:// URL"],
+    );
+    check(
+        &[sentinels, (names::REDIS_SENTINEL_USERNAME, "u")],
+        &["REDIS_SENTINEL_PASSWORD is not"],
+    );
+    check(
+        &[
+            sentinels,
+            password,
+            (names::REDIS_SENTINEL_PASSWORD_FILE, good),
+        ],
+        &["REDIS_SENTINEL_PASSWORD_FILE and REDIS_SENTINEL_PASSWORD"],
+    );
+    check(
+        &[one, (names::REDIS_TLS_CA_FILE, good)],
+        &["only has a meaning with a rediss:// URL"],
+    );
+    check(&[tls, (names::REDIS_TLS_CA_FILE, good)], &[]);
+    check(
+        &[tls, (names::REDIS_TLS_CERT_FILE, good)],
+        &["REDIS_TLS_KEY_FILE is not"],
+    );
+    check(
+        &[
+            tls,
+            (names::REDIS_TLS_CERT_FILE, good),
+            (names::REDIS_TLS_KEY_FILE, "/no/such/file"),
+        ],
+        &["/no/such/file cannot be used"],
+    );
+    let config = Config::read(&environment(&[sentinels, password])).unwrap();
+    let shown = config.redacted().join("\n");
+    assert!(shown.contains("REDIS_SENTINEL_PASSWORD=(set)"), "{shown}");
+    assert!(
+        shown.contains("REDIS_URL=redis+sentinel://a,b/m"),
+        "{shown}"
+    );
+    assert!(!format!("{config:?}").contains("secret"));
 }

@@ -5,6 +5,7 @@
     reason = "in a test, a panic is how a failure is told"
 )]
 
+mod access;
 mod cli;
 mod config;
 mod deploy;

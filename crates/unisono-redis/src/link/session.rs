@@ -14,7 +14,7 @@ use crate::cluster::Cluster;
 use crate::connect::options;
 use crate::failure::{Deed, Failure};
 use crate::limits::{SHARD_SUBSCRIBE_BATCH, SUBSCRIBE_BATCH};
-use crate::nodes::{Nodes, count_command};
+use crate::nodes::{Nodes, count_command, count_right};
 use crate::route::{Place, Route};
 
 /// Two connections and what the bus has confirmed. Dropping it closes them.
@@ -98,9 +98,9 @@ impl Session {
             .await;
         let uncounted = counted
             .err()
-            .map(|error| Failure::of(&error, user, Deed::Command("pubsub|numsub")));
+            .map(|error| Failure::of(&error, user, Deed::Command(count_right(adapter))));
         match uncounted {
-            Some(failure) if failure.is_refusal => link.note(failure),
+            Some(failure) if failure.is_refusal => link.note_uncounted(failure),
             Some(failure) => return Err(failure),
             None => link.note_let(),
         }

@@ -1,0 +1,63 @@
+//! What the store must be allowed to do in Redis, and a trial of it.
+
+use unisono_cluster::classic::private_response_channel;
+use unisono_redis::redis::{self, Script};
+use unisono_redis::{CommandError, Commander, RedisConfig};
+
+use super::redis::key_prefix;
+use crate::config::RedisSettings;
+
+const TRIAL: &str = include_str!("rights.lua");
+/// The commands of the scripts, and those that run them.
+const COMMANDS: &str =
+    "+evalsha +script|load +hgetall +hget +hmget +hkeys +hset +hdel +expire +del";
+
+/// The ACL rules that let a pod do all it does, for a line `ACL SETUSER <user> on ><password> <these>`.
+pub fn acl_rules(config: &RedisConfig, key: &str) -> String {
+    let prefix = key_prefix(key);
+    let link = config.acl_rules();
+    format!(
+        "resetkeys ~{prefix}session:* ~{prefix}default-session resetchannels &{key}#/#* &{key}-request#/#* &{key}-response#/#* -@all {link} {COMMANDS}"
+    )
+}
+
+/// Does once what commits do, on a key and a channel that nobody uses. `Err` says what is missing and what gives it, or is `None` if
+/// something else went wrong.
+pub async fn try_rights(commander: &Commander, settings: &RedisSettings) -> Result<(), Trial> {
+    // No session has an empty id, and no node this name.
+    let key = format!("{}session:", key_prefix(&settings.key));
+    let trial_id = format!("trial-{}", std::process::id());
+    let channel = private_response_channel(&settings.key, "/", &trial_id);
+    let trial = Script::new(TRIAL);
+    let written = commander.eval(&trial, &[&key], &[channel.as_bytes()]).await;
+    written.map_err(|error| verdict(error, settings))?;
+    // Sessions are read without a script.
+    let read = commander.query(redis::cmd("HGETALL").arg(&key)).await;
+    read.map_err(|error| verdict(error, settings))?;
+    Ok(())
+}
+
+/// Why a trial failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Trial {
+    /// A right is missing.
+    #[error("{0}")]
+    Refused(String),
+    /// Redis is away, full or slow.
+    #[error(transparent)]
+    Failed(CommandError),
+}
+
+fn verdict(error: CommandError, settings: &RedisSettings) -> Trial {
+    if !error.is_no_permission() {
+        return Trial::Failed(error);
+    }
+    let (user, rules) = (
+        settings.config.user(),
+        acl_rules(&settings.config, &settings.key),
+    );
+    Trial::Refused(format!(
+        "Redis does not let user {user:?} keep sessions ({}): allow it with ACL SETUSER {user} {rules}",
+        error.detail().unwrap_or("NOPERM")
+    ))
+}
