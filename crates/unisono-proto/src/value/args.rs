@@ -5,7 +5,8 @@ use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use super::{Value, ValueError};
 
 /// The `T` that the arguments spell. A tuple takes one argument for each of its elements, anything else the first argument. An absent
-/// argument reads as null; arguments beyond what `T` takes are ignored.
+/// argument reads as null; arguments beyond what `T` takes are ignored. A newtype, and an `Option`, reads as what is in it; an `Option` is
+/// `None` where the first argument is null or absent.
 ///
 /// ```
 /// use unisono_proto::value::from_args;
@@ -53,8 +54,16 @@ impl<'de> Deserializer<'de> for Args {
     from_first! {
         deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8
         deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char deserialize_str
-        deserialize_string deserialize_bytes deserialize_byte_buf deserialize_option deserialize_seq deserialize_map
+        deserialize_string deserialize_bytes deserialize_byte_buf deserialize_seq deserialize_map
         deserialize_identifier deserialize_ignored_any
+    }
+
+    /// What is inside reads the arguments, as its place among them is what [`to_args`](super::to_args) has spread.
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        match self.0.first() {
+            None | Some(Value::Null) => visitor.visit_none(),
+            Some(_) => visitor.visit_some(self),
+        }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
@@ -89,10 +98,10 @@ impl<'de> Deserializer<'de> for Args {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _: &'static str,
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        self.first().deserialize_newtype_struct(name, visitor)
+        visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(

@@ -140,6 +140,32 @@ impl Value {
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null)
     }
+
+    /// Values in memory, itself among them; the key of a map counts as one more.
+    fn count(&self) -> usize {
+        // Decoders have bounded the depth.
+        match self {
+            Value::Array(items) => 1 + items.iter().map(Value::count).sum::<usize>(),
+            Value::Map(pairs) => {
+                let inner = pairs.iter().map(|(_, value)| 1 + value.count());
+                1 + inner.sum::<usize>()
+            }
+            _ => 1,
+        }
+    }
+}
+
+/// Bytes that values take in memory beside their texts and byte strings. On the wire a value may be two bytes: whoever keeps what peers
+/// have sent counts whichever is more.
+///
+/// ```
+/// use unisono_proto::value::{from_json, memory_bytes};
+/// let zeros = from_json("[0,0,0,0,0,0,0]", &[]).unwrap();
+/// assert_eq!(memory_bytes([&zeros]), 8 * size_of::<unisono_proto::Value>());
+/// ```
+pub fn memory_bytes<'v>(values: impl IntoIterator<Item = &'v Value>) -> usize {
+    let counts = values.into_iter().map(Value::count);
+    counts.sum::<usize>() * size_of::<Value>()
 }
 
 /// The integer that `number` is exactly, within ±2^53.

@@ -75,8 +75,9 @@ fn parse(text: &str, attachments: usize, depth: usize) -> Result<Parsed, JsonErr
 pub(crate) fn fill_placeholders(value: &mut Value, attachments: &[Bytes]) {
     match value {
         Value::Bin(bytes) => {
-            let index = <[u8; 8]>::try_from(&bytes[..]).map(usize::from_le_bytes);
-            if let Some(attachment) = index.ok().and_then(|index| attachments.get(index)) {
+            let index = <[u8; size_of::<usize>()]>::try_from(&bytes[..]);
+            let index = index.ok().map(usize::from_le_bytes);
+            if let Some(attachment) = index.and_then(|index| attachments.get(index)) {
                 *bytes = attachment.clone();
             }
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use unisono_proto::Value;
 use unisono_proto::limits::MAX_JSON_DEPTH;
-use unisono_proto::value::{Binary, ValueError, from_value, to_args, to_value};
+use unisono_proto::value::{Binary, ValueError, from_args, from_value, to_args, to_value};
 
 /// There and back, and the same as through JSON text. (Its maps are sorted, so the structs here are too.)
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(
@@ -146,8 +146,42 @@ fn errors_say_what_was_expected() {
         );
     };
     check(json!({"title": "a"}), "missing field `durationMs`");
-    check(json!([1]), "invalid type: integer `1`, expected a string");
-    check(json!(7), "invalid type: integer `7`, expected struct Track");
+    check(json!([1]), "an integer instead of a string");
+    check(json!(7), "an integer instead of struct Track");
+}
+
+#[test]
+fn errors_repeat_nothing_of_what_a_peer_has_sent() {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only read")]
+    struct Strict {
+        name: String,
+        kind: Kind,
+        at: u8,
+    }
+    #[derive(Debug, Deserialize)]
+    enum Kind {
+        Guest,
+    }
+    const SECRET: &str = "s3cret-7777";
+    for json in [
+        json!(SECRET),
+        json!({ "name": 7777, "kind": "Guest", "at": 1 }),
+        json!({ "name": "", "kind": SECRET, "at": 1 }),
+        json!({ "name": "", "kind": { SECRET: 1 }, "at": 1 }),
+        json!({ "name": "", "kind": "Guest", "at": SECRET }),
+        json!({ "name": "", "kind": "Guest", "at": 7777 }),
+        json!({ "name": "", "kind": "Guest", "at": 7777.5 }),
+        json!({ "name": "", "kind": "Guest", "at": [SECRET] }),
+        json!({ SECRET: 1 }),
+        json!([SECRET, SECRET, SECRET]),
+    ] {
+        let shown = json.to_string();
+        let error = from_value::<Strict>(json.into()).unwrap_err();
+        let error = format!("{error} {error:?}");
+        assert!(!error.contains("7777"), "{shown}: {error}");
+    }
 }
 
 #[test]
@@ -196,4 +230,32 @@ fn map_keys() {
         Err(ValueError::Key)
     );
     assert!(from_value::<BTreeMap<u8, i32>>(json!({"x": 1}).into()).is_err());
+}
+
+#[test]
+fn what_a_newtype_and_an_option_spread_is_read_back() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Named((String, u8));
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Single(String);
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Around(Option<Named>);
+    fn there_and_back<T: Serialize + serde::de::DeserializeOwned + PartialEq + Debug>(value: T) {
+        let args = to_args(&value).unwrap();
+        assert_eq!(from_args::<T>(args), Ok(value));
+    }
+    let pair = || ("a".to_owned(), 1_u8);
+    there_and_back(pair());
+    there_and_back(Named(pair()));
+    there_and_back(Some(pair()));
+    there_and_back(None::<(String, u8)>);
+    there_and_back(Around(Some(Named(pair()))));
+    there_and_back(Around(None));
+    there_and_back(Single("a".to_owned()));
+    there_and_back(Some(Single("a".to_owned())));
+    there_and_back(None::<String>);
+    // What comes behind is ignored, and what does not come is null.
+    let args = vec![Value::Null, Value::Int(1)];
+    assert_eq!(from_args::<Option<String>>(args), Ok(None));
+    assert_eq!(from_args::<Option<(u8, u8)>>(Vec::new()), Ok(None));
 }
