@@ -43,9 +43,6 @@ pub const MAX_ANSWER_BYTES: usize = 4 * MAX_BUS_MESSAGE_BYTES;
 /// do not keep a thousand times as much.
 pub const MAX_KEPT_BYTES: usize = 2 * MAX_ANSWER_BYTES;
 
-/// What a value takes in memory beside its text; the key of a map counts as one more.
-pub const VALUE_BYTES: usize = size_of::<unisono_proto::Value>();
-
 /// Most rooms that sockets may be told to join or leave in one request: sixteen times as many as a socket may be in by default. Each is
 /// looked at for all the sockets that are meant.
 pub const MAX_CHANGED_ROOMS: usize = 16 * 1024;

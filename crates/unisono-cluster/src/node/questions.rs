@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use unisono_proto::Value;
+use unisono_proto::value::memory_bytes;
 
 use super::ledger::{Account, Ledger};
 use crate::classic::{Answer, AnswerBody, EncodeError, RequestBody};
-use crate::limits::{ANSWER_OVERHEAD_BYTES, MAX_PENDING_REQUESTS, VALUE_BYTES};
+use crate::limits::{ANSWER_OVERHEAD_BYTES, MAX_PENDING_REQUESTS};
 
 /// Why nothing was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -280,7 +281,7 @@ impl Pending {
 
     /// False when it is ignored.
     fn take(&mut self, body: AnswerBody, payload: &[u8]) -> bool {
-        let bytes = payload.len().max(values(&body) * VALUE_BYTES) + ANSWER_OVERHEAD_BYTES;
+        let bytes = payload.len().max(in_memory(&body)) + ANSWER_OVERHEAD_BYTES;
         if !self.account.charge(bytes) {
             return false;
         }
@@ -350,27 +351,13 @@ fn rooms_of(socket: &Value) -> impl Iterator<Item = Value> {
         })
 }
 
-/// How many values an answer is in memory.
-fn values(body: &AnswerBody) -> usize {
+/// What an answer's values take in memory.
+fn in_memory(body: &AnswerBody) -> usize {
     match body {
-        AnswerBody::Sockets(sockets) => sockets.iter().map(values_of).sum(),
-        AnswerBody::Rooms(rooms) => rooms.len(),
-        AnswerBody::ServerSide(value) | AnswerBody::Ack(value) => {
-            value.as_ref().map_or(0, values_of)
-        }
+        AnswerBody::Sockets(sockets) => memory_bytes(sockets),
+        AnswerBody::Rooms(rooms) => rooms.len() * size_of::<Value>(),
+        AnswerBody::ServerSide(value) | AnswerBody::Ack(value) => memory_bytes(value),
         AnswerBody::ClientCount(_) | AnswerBody::Done => 0,
-    }
-}
-
-/// Reading has bounded the depth.
-fn values_of(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(values_of).sum::<usize>(),
-        Value::Map(pairs) => {
-            let inner = pairs.iter().map(|(_, value)| 1 + values_of(value));
-            1 + inner.sum::<usize>()
-        }
-        _ => 1,
     }
 }
 

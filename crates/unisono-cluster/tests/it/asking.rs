@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use unisono_cluster::broker::Subscription;
 use unisono_cluster::classic::encode_answer;
-use unisono_cluster::limits::{MAX_ANSWER_BYTES, MAX_PENDING_REQUESTS, VALUE_BYTES};
+use unisono_cluster::limits::{MAX_ANSWER_BYTES, MAX_PENDING_REQUESTS};
 use unisono_cluster::{
     Answer, AnswerBody, Answered, AskError, Ledger, Members, Node, Received, Request, RequestBody,
 };
@@ -263,7 +263,7 @@ fn what_is_kept_counts_as_what_it_takes_in_memory() {
     };
     let (id, request) = asked(&mut a, &mut b, sse);
     const VALUES: usize = 500_000;
-    let fitting = MAX_ANSWER_BYTES / (VALUES * VALUE_BYTES);
+    let fitting = MAX_ANSWER_BYTES / (VALUES * size_of::<Value>());
     for _ in 0..=fitting {
         let zeros = Value::Array(vec![Value::Int(0); VALUES]);
         answered(
@@ -275,7 +275,7 @@ fn what_is_kept_counts_as_what_it_takes_in_memory() {
     }
     let stats = a.stats();
     assert_eq!((stats.answers, stats.answers_refused), (fitting as u64, 1));
-    assert!(ledger.bytes() > fitting * VALUES * VALUE_BYTES);
+    assert!(ledger.bytes() > fitting * VALUES * size_of::<Value>());
     // What does not fit the question costs nothing.
     let kept = ledger.bytes();
     answered(&mut b, &mut a, &request, AnswerBody::Done);
