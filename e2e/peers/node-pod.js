@@ -30,6 +30,10 @@ const handlers = {
     socket.emit("echo", ...args);
     acknowledge(...args);
   },
+  "answer-twice"(_socket, _args, acknowledge) {
+    acknowledge(1);
+    acknowledge(2);
+  },
   "in-room": (socket, [room, event, ...args]) => socket.nsp.to(room).emit(event, ...args),
   "to-room": (socket, [room, event, ...args]) => socket.to(room).emit(event, ...args),
   broadcast: (socket, [event, ...args]) => socket.broadcast.emit(event, ...args),
@@ -42,6 +46,9 @@ function onConnection(namespace, socket) {
   const who = { namespace: namespace.name, socket: socket.id };
   report("connection", { ...who, auth: socket.handshake.auth, transport: socket.conn.transport.name });
   socket.on("disconnect", (reason) => report("disconnect", { ...who, reason }));
+  // As listeners of their own, which unlike the catch-all below hear nothing once the socket is disconnected.
+  socket.on("say", (...args) => socket.emit("said", ...args));
+  socket.on("end", (close) => socket.disconnect(close === true));
   socket.onAny((name, ...args) => {
     const acknowledge = typeof args.at(-1) === "function" ? args.pop() : null;
     report("message", { ...who, name, args, ack: acknowledge !== null });
@@ -125,6 +132,7 @@ if (redis) io.adapter(redis.adapter);
 for (const name of namespaces) {
   const namespace = io.of(name);
   serverSideEvents(namespace);
+  if (name.startsWith("/waits")) namespace.use((_socket, next) => setImmediate(next));
   namespace.on("connection", (socket) => onConnection(namespace, socket));
 }
 await redis?.subscriptionsConfirmed();

@@ -1,8 +1,8 @@
 //! Acknowledgements, both ways.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -33,26 +33,63 @@ const MAX_PENDING: usize = 1024;
 #[derive(Debug)]
 pub struct Ack {
     socket: Socket,
-    id: Option<u64>,
+    awaited: Option<Awaited>,
 }
 
 impl Ack {
-    pub(crate) fn new(socket: Socket, id: Option<u64>) -> Self {
-        Self { socket, id }
+    pub(crate) fn new(socket: Socket, awaited: Option<Awaited>) -> Self {
+        Self { socket, awaited }
     }
 
-    /// Whether the client waits for an answer.
+    /// Whether the client waits for an answer. Not any more once another has answered: a packet middleware, say.
     pub fn is_wanted(&self) -> bool {
-        self.id.is_some()
+        self.awaited.as_ref().is_some_and(|a| !a.is_given())
     }
 
-    /// Answers. A tuple becomes several arguments. Does nothing when the client wants no answer.
+    /// Answers. A tuple becomes several arguments. Does nothing when the client wants no answer, or has one.
     ///
     /// # Errors
     /// `answer` cannot be written as a Socket.IO packet.
     pub fn send<T: Serialize + ?Sized>(self, answer: &T) -> Result<(), EmitError> {
-        let Some(id) = self.id else { return Ok(()) };
-        self.socket.send_ack(id, to_args(answer)?)
+        let Some(awaited) = self.awaited else {
+            return Ok(());
+        };
+        let args = to_args(answer)?;
+        match awaited.give() {
+            Some(id) => self.socket.send_ack(id, args),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An answer that the client waits for.
+#[derive(Clone, Debug)]
+pub(crate) struct Awaited {
+    id: u64,
+    /// Whether it was given, where several may give it.
+    given: Option<Arc<AtomicBool>>,
+}
+
+impl Awaited {
+    /// Of one who may give it.
+    pub(crate) fn of_one(id: u64) -> Self {
+        Self { id, given: None }
+    }
+
+    /// Of several: the first answer counts, as in Node.
+    pub(crate) fn of_many(id: u64) -> Self {
+        let given = Some(Arc::default());
+        Self { id, given }
+    }
+
+    fn is_given(&self) -> bool {
+        self.given.as_ref().is_some_and(|given| given.load(Relaxed))
+    }
+
+    /// The id to answer under, for the first.
+    fn give(self) -> Option<u64> {
+        let is_late = self.given.is_some_and(|given| given.swap(true, Relaxed));
+        (!is_late).then_some(self.id)
     }
 }
 
@@ -140,7 +177,7 @@ impl PendingAcks {
         self.take(id);
     }
 
-    /// Answers nobody asked for, or asked for too long ago, are ignored. `bytes` is the answer's size on the wire.
+    /// Answers nobody asked for, or asked for too long ago, are ignored. `bytes` is what the answer takes, on the wire or in memory.
     pub(crate) fn resolve(&self, id: u64, args: Vec<Value>, bytes: usize) {
         match self.take(id) {
             // The asker may have gone in between.

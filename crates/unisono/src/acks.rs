@@ -18,7 +18,7 @@ use crate::socket::SocketId;
 use crate::space::SpaceInner;
 use crate::stats::{Counters, Refusal};
 
-/// Bytes of answers to one broadcast that are kept until all have answered; an answer beyond counts as missing. Answers say little: ten
+/// Bytes of answers to one broadcast, on the wire or in memory, whichever is more, that are kept until all have answered; an answer beyond counts as missing. Answers say little: ten
 /// thousand of 6 KiB each fit, and those who answer with a megabyte do not fill the memory.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 

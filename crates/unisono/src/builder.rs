@@ -226,7 +226,8 @@ impl<P> Builder<P> {
         self
     }
 
-    /// Sessions on this node; further handshakes get 503. Default 80,000.
+    /// Sessions on this node, handshakes under way and sessions that have ended but whose handlers still run among them; further handshakes get
+    /// 503. Default 80,000.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
         self
@@ -242,7 +243,7 @@ impl<P> Builder<P> {
         self
     }
 
-    /// Sessions that one client address may have open on this node, handshakes under way among them. Further handshakes get 429 with `Retry-After`; they
+    /// Sessions that one client address may have on this node, handshakes under way and sessions whose handlers still run among them. Further handshakes get 429 with `Retry-After`; they
     /// are counted as `address_limit`. IPv6 clients count by their network of 64 bits, for that is what one customer has.
     ///
     /// Default: no limit, because many clients may honestly share an address (an office, a mobile network). Behind a proxy, all of them share the

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
@@ -43,6 +43,8 @@ pub(crate) struct Conn {
     pub(crate) handshake: Handshake,
     pub(crate) limits: QueueLimits,
     pub(crate) counters: Arc<Counters>,
+    /// Ended by the application, with all its sockets.
+    pub(crate) ended: AtomicBool,
     /// A std mutex: it is held for a push or a swap, never across an await, and two threads rarely want the same connection's.
     mailbox: Mutex<Mailbox>,
 }
@@ -77,7 +79,7 @@ impl Handshake {
         self.forwarded_for.as_deref().copied().or_else(peer)
     }
 
-    /// All request headers, names in lower case.
+    /// The request headers, names in lower case, without those whose values are more than visible ASCII.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers
             .lines()
@@ -171,6 +173,7 @@ impl Conn {
             handshake,
             limits,
             counters,
+            ended: AtomicBool::new(false),
             mailbox: Mutex::new(mailbox),
         }
     }
@@ -208,7 +211,7 @@ impl Conn {
             let waker = mail.waker.take();
             drop(mail);
             self.counters.refuse(Refusal::SlowReader);
-            tracing::info!(sid = %self.sid, "closing a connection that does not read");
+            tracing::info!(sid = ?self.sid, "closing a connection that does not read");
             wake(waker);
             return false;
         }

@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
 
+use crate::guard::guarded;
+use crate::stats::Counters;
+
 /// Seconds that a browser may remember a preflight answer: Chromium keeps none longer.
 const PREFLIGHT_MAX_AGE_S: &str = "7200";
 
@@ -65,7 +68,7 @@ impl Cors {
         }
     }
 
-    /// Allows origins beyond the list.
+    /// Allows origins beyond the list. One about which the predicate panics (counted as `panic`) is not allowed.
     #[must_use]
     pub fn allow(mut self, predicate: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.allow = Some(Arc::new(predicate));
@@ -79,7 +82,7 @@ impl Cors {
         self
     }
 
-    pub(crate) fn check(&self, headers: &HeaderMap) -> Verdict {
+    pub(crate) fn check(&self, headers: &HeaderMap, counters: &Counters) -> Verdict {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         let Some(origin) = origins.next() else {
             return Verdict::Plain;
@@ -92,7 +95,9 @@ impl Cors {
             return Verdict::Foreign;
         }
         let listed = self.any || self.origins.iter().any(|o| o == text);
-        if listed || self.allow.as_ref().is_some_and(|allow| allow(text)) {
+        let allows =
+            |allow: &Predicate| guarded(counters, "the predicate of origins", || allow(text));
+        if listed || self.allow.as_ref().and_then(allows) == Some(true) {
             // A copy, since a clone would share, and so keep, the connection's read buffer for as long as the request waits.
             return HeaderValue::from_str(text).map_or(Verdict::Foreign, Verdict::Allowed);
         }
@@ -150,7 +155,7 @@ mod tests {
                 HeaderValue::from_bytes(origin.as_bytes()).unwrap(),
             );
         }
-        match cors.check(&headers) {
+        match cors.check(&headers, &Counters::default()) {
             Verdict::Plain => "plain",
             Verdict::Allowed(_) => "allowed",
             Verdict::Foreign => "foreign",
@@ -184,6 +189,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(header::ORIGIN, HeaderValue::from_static("https://a"));
         headers.append(header::ORIGIN, HeaderValue::from_static("https://a"));
-        assert_eq!(Cors::new(["https://a"]).check(&headers), Verdict::Foreign);
+        let verdict = Cors::new(["https://a"]).check(&headers, &Counters::default());
+        assert_eq!(verdict, Verdict::Foreign);
     }
 }

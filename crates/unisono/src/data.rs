@@ -50,16 +50,34 @@ impl Belongings {
         value: Arc<T>,
     ) -> Option<Arc<dyn Any + Send + Sync>> {
         let mut kept = self.lock();
-        let values = &mut kept.get_or_insert_default().values;
-        match values.iter_mut().find(|value| value.is_a::<T>()) {
+        let kept = kept.get_or_insert_default();
+        match kept.values.iter_mut().find(|value| value.is_a::<T>()) {
             Some(old) => Some(std::mem::replace(old, value)),
             None => {
-                // Most sockets have one.
-                values.reserve_exact(1);
-                values.push(value);
+                kept.add(value);
                 None
             }
         }
+    }
+
+    /// The value of its type that is there, or else this one, which is from now on.
+    fn find_or_insert<T: Send + Sync + 'static>(&self, value: Arc<T>) -> Arc<T> {
+        let mut kept = self.lock();
+        let kept = kept.get_or_insert_default();
+        let there = kept.values.iter().find(|value| value.is_a::<T>());
+        if let Some(Ok(there)) = there.map(|there| there.clone().downcast()) {
+            return there;
+        }
+        kept.add(value.clone());
+        value
+    }
+}
+
+impl Kept {
+    fn add(&mut self, value: Arc<dyn Any + Send + Sync>) {
+        // Most sockets have one.
+        self.values.reserve_exact(1);
+        self.values.push(value);
     }
 }
 
@@ -105,7 +123,8 @@ impl Socket {
         self.belongings().find()
     }
 
-    /// The attached value of this type, made and attached now if there is none.
+    /// The attached value of this type, made and attached now if there is none. Whoever asks at the same time gets the same; what a second
+    /// `make` has made by then is dropped.
     pub fn data_or_insert_with<T: Send + Sync + 'static>(
         &self,
         make: impl FnOnce() -> T,
@@ -113,9 +132,8 @@ impl Socket {
         if let Some(data) = self.data() {
             return data;
         }
-        let data = Arc::new(make());
-        self.belongings().insert(data.clone());
-        data
+        // Made outside of the lock. Of two who come at once the second gets what the first has made.
+        self.belongings().find_or_insert(Arc::new(make()))
     }
 
     /// Takes the value of this type off the socket.

@@ -1,6 +1,6 @@
 //! How a node goes: its sessions are closed one after another.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ const MAX_DRAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// Ends all sessions. Returns when nobody is left or `deadline` is over; `true` if nobody was left.
 pub(crate) async fn drain(server: &Server, deadline: Duration) -> bool {
-    server.draining.store(true, Relaxed);
+    server.draining.store(true, SeqCst);
     let deadline = deadline.min(MAX_DRAIN);
     let end = Instant::now() + deadline;
     let mut sessions = server.all_sessions();
@@ -35,12 +35,12 @@ pub(crate) async fn drain(server: &Server, deadline: Duration) -> bool {
     }
     loop {
         let empty = server.empty.notified();
-        if server.tasks.load(Relaxed) == 0 {
+        if server.session_count() == 0 {
             return true;
         }
         let look_again = (Instant::now() + DRAIN_LOOK).min(end);
         if tokio::time::timeout_at(look_again, empty).await.is_err() && look_again == end {
-            return server.tasks.load(Relaxed) == 0;
+            return server.session_count() == 0;
         }
         // Sessions that were being opened when the drain began.
         for conn in server.all_sessions() {

@@ -2,6 +2,7 @@
 
 use unisono_proto::Value;
 
+use crate::ack::Awaited;
 use crate::extract::{ArgumentError, FromCall};
 use crate::handler::{BoxFuture, Call};
 use crate::namespace::Handlers;
@@ -80,12 +81,13 @@ impl Handlers {
             observer(socket, &event);
         }
         if self.packet_middleware.is_empty() {
-            return self.dispatch(socket, event, ack);
+            return self.dispatch(socket, event, ack.map(Awaited::of_one));
         }
+        let ack = ack.map(Awaited::of_many);
         Some(Box::pin(pass(socket.clone(), event, ack)))
     }
 
-    fn dispatch(&self, socket: &Socket, event: Event, ack: Option<u64>) -> Option<BoxFuture> {
+    fn dispatch(&self, socket: &Socket, event: Event, ack: Option<Awaited>) -> Option<BoxFuture> {
         let handler = self.event(&event.args)?;
         match handler.call(Call::event(socket, event.args, ack)) {
             Ok(future) => Some(future),
@@ -96,7 +98,7 @@ impl Handlers {
     /// Counts what does not fit, and tells the error handler.
     pub(crate) fn does_not_fit(&self, socket: &Socket, error: &ArgumentError) -> Option<BoxFuture> {
         socket.space().counters.refuse(Refusal::Arguments);
-        tracing::debug!(socket = socket.id(), %error, "an event does not fit its handler");
+        tracing::debug!(socket = socket.log_id(), %error, "an event does not fit its handler");
         self.tell(socket, EventError::new(error.to_string()))
     }
 
@@ -107,10 +109,10 @@ impl Handlers {
 }
 
 /// Passes an event through the middleware, then to its handler.
-async fn pass(socket: Socket, mut event: Event, ack: Option<u64>) {
+async fn pass(socket: Socket, mut event: Event, ack: Option<Awaited>) {
     let handlers = socket.space().handlers.clone();
     for middleware in &handlers.packet_middleware {
-        let outcome = match middleware.call(Call::event(&socket, event.args, ack)) {
+        let outcome = match middleware.call(Call::event(&socket, event.args, ack.clone())) {
             Ok(running) => running.await,
             Err(error) => {
                 if let Some(told) = handlers.does_not_fit(&socket, &error) {
@@ -129,6 +131,10 @@ async fn pass(socket: Socket, mut event: Event, ack: Option<u64>) {
                 return;
             }
         }
+    }
+    // A middleware may have ended it.
+    if socket.is_ended() {
+        return;
     }
     if let Some(handled) = handlers.dispatch(&socket, event, ack) {
         handled.await;

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use unisono_proto::Value;
 use unisono_proto::connection::CloseReason;
 
+use crate::ack::Awaited;
 use crate::event::EventError;
 use crate::extract::{ArgumentError, FromCall};
 use crate::socket::Socket;
@@ -17,7 +18,7 @@ pub(crate) type BoxFuture<O = ()> = Pin<Box<dyn Future<Output = O> + Send>>;
 pub struct Call<'a> {
     pub(crate) socket: &'a Socket,
     pub(crate) args: Vec<Value>,
-    pub(crate) ack: Option<u64>,
+    pub(crate) ack: Option<Awaited>,
     pub(crate) reason: Option<CloseReason>,
     /// The rooms that the socket was in when it went.
     pub(crate) left_rooms: Vec<String>,
@@ -36,7 +37,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    pub(crate) fn event(socket: &'a Socket, args: Vec<Value>, ack: Option<u64>) -> Self {
+    pub(crate) fn event(socket: &'a Socket, args: Vec<Value>, ack: Option<Awaited>) -> Self {
         Self {
             args,
             ack,

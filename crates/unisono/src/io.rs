@@ -215,13 +215,16 @@ impl IoBuilder {
         self
     }
 
-    /// Is told about every change of the link to the other nodes. Must not wait.
+    /// Is told about every change of the link to the other nodes. Must not wait. If it panics (counted as `panic`), that change is lost on it.
     pub fn on_link(mut self, handler: impl Fn(LinkState) + Send + Sync + 'static) -> Self {
         self.protocol.on_link = Some(Box::new(handler));
         self
     }
 
     /// Builds the server. With a broker it must be called within a tokio runtime: a task looks after overdue echoes.
+    ///
+    /// # Panics
+    /// With a broker outside of a tokio runtime.
     pub fn build(self) -> Io {
         let counters = Arc::new(Counters::default());
         let epoch = Instant::now();

@@ -66,7 +66,7 @@
 //! ```
 //!
 //! **Many sockets.** [`Broadcast::fetch_sockets`], [`Broadcast::sockets_join`], [`Broadcast::sockets_leave`] and
-//! [`Broadcast::disconnect_sockets`], on this node. [`Socket::set_data`] keeps what the application knows of a socket.
+//! [`Broadcast::disconnect_sockets`], on all nodes. [`Socket::set_data`] keeps what the application knows of a socket.
 //!
 //! **Several nodes.** [`IoBuilder::broker`] joins them, through Redis with the crate `unisono-redis` or in one process with [`MemoryBus`].
 //! [`LinkState`] says how the link is. [`Space::prepare`], [`Namespace::on_note`] and [`Space::conduct`] make a broadcast part of a commit in a
@@ -95,6 +95,7 @@ mod error;
 mod event;
 mod extract;
 mod following;
+mod guard;
 mod handler;
 mod http;
 mod ids;

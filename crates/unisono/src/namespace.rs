@@ -159,7 +159,7 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
     ///
     /// A middleware may attach data to the socket and put it into rooms, which take effect when the client joins. It may wait: other
     /// namespaces and the heartbeat of the connection go on. It is dropped where it waits when the connection ends, and a client that is
-    /// not in after the connect time-out is refused. Without middleware every client is let in at once.
+    /// not in after the connect time-out is refused; in its first namespace its connection is closed, for that time began with it. Without middleware every client is let in at once.
     ///
     /// ```
     /// use unisono::{Auth, ConnectError, Namespace, Socket, Value};
@@ -272,7 +272,7 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
         self
     }
 
-    /// Runs once when a client has gone, after its events. The socket is in no room any more.
+    /// Runs once when a client has gone, after its events. The socket is in no room any more. Not when the runtime stops before.
     #[must_use]
     pub fn on_disconnect<T: 'static>(mut self, handler: impl Handler<T, S>) -> Self {
         self.handlers.disconnect = Some(erase(handler, self.state.clone()));
@@ -288,7 +288,8 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
 
     /// Runs on every node for each ordered broadcast that carries a note, in delivery order, just before the node's own members get
     /// the broadcast, and decides whether they do: a change that comes late, after a newer one was told, can be kept from them. It runs
-    /// under the namespace's delivery lock, so it must not wait, nor call [`Space::conduct`](crate::Space::conduct).
+    /// under the namespace's delivery lock, so it must not wait, nor call [`Space::conduct`](crate::Space::conduct). If it panics (counted as
+    /// `panic`), the node's members do not get the broadcast.
     #[must_use]
     pub fn on_note(mut self, handler: impl Fn(&Note) -> Decision + Send + Sync + 'static) -> Self {
         self.handlers.on_note = Some(Box::new(handler));

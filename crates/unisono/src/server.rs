@@ -1,7 +1,10 @@
 //! What all connections of one [`Io`](crate::Io) share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +22,7 @@ use crate::conn::{Conn, Handshake, QueueLimits};
 use crate::cors::Cors;
 use crate::dynamic::Dynamic;
 use crate::engine::Handlers;
+use crate::guard::guarded;
 use crate::http::{Cookie, Hooks, Opening};
 use crate::limits::Limits;
 use crate::middleware::Refused;
@@ -90,8 +94,6 @@ pub(crate) struct Server {
     /// The one PONG that clients of Engine.IO 3 get.
     pub(crate) pong: Arc<Outgoing>,
     pub(crate) draining: AtomicBool,
-    /// Sessions whose task still runs: beyond the open ones, those whose handlers have not finished.
-    pub(crate) tasks: AtomicUsize,
     /// Told when the last of them has ended.
     pub(crate) empty: Notify,
     pub(crate) bus: Option<Arc<Bus>>,
@@ -121,7 +123,6 @@ impl Server {
             ping: Outgoing::control(&engine::Packet::Ping("".into())),
             pong: Outgoing::control(&engine::Packet::Pong("".into())),
             draining: AtomicBool::new(false),
-            tasks: AtomicUsize::new(0),
             empty: Notify::new(),
             bus,
         }
@@ -213,9 +214,10 @@ impl Server {
         drop(gone);
     }
 
-    /// Sessions that are open or will be.
+    /// Sessions that will be open, are, or have handlers at work: those who come and go without end must not pile these up.
     pub(crate) fn session_count(&self) -> usize {
-        self.sessions().len() + self.opening.load(Relaxed)
+        // The first becomes the second, so in this order none is missed.
+        self.opening.load(SeqCst) + self.counters.tasks.load(SeqCst)
     }
 
     /// Whether one more handshake comes within the rate.
@@ -285,8 +287,8 @@ impl Inbox for Hub {
     }
 
     fn link(&self, state: LinkState) {
-        if let Some(on_link) = &self.on_link {
-            on_link(state);
+        if let (Some(on_link), Some(server)) = (&self.on_link, self.server.upgrade()) {
+            guarded(&server.counters, "the link's handler", || on_link(state));
         }
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct SocketInner {
     belongings: Belongings,
     /// Left its namespace. The connection may go on, with another socket in the same namespace.
     gone: AtomicBool,
+    /// Ended by the application, which then gets no more of its events.
+    ended: AtomicBool,
 }
 
 /// The Socket.IO id.
@@ -84,12 +86,21 @@ impl SocketId {
             Self::Scoped(id) => id,
         }
     }
+
+    fn for_logs(&self, revision: Revision) -> &str {
+        let id = self.as_str();
+        match revision {
+            Revision::V4 => id,
+            // It ends with the session's id. Four of its characters tell it from others and open nothing.
+            Revision::V3 => &id[..id.len() - Sid::LEN + 4],
+        }
+    }
 }
 
 impl std::fmt::Debug for SocketInner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Socket")
-            .field("id", &self.id.as_str())
+            .field("id", &self.id.for_logs(self.conn.dialect.revision))
             .field("nsp", &self.space.name)
             .finish_non_exhaustive()
     }
@@ -113,6 +124,7 @@ impl Socket {
             acks: PendingAcks::default(),
             belongings: Belongings::default(),
             gone: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         }))
     }
 
@@ -182,6 +194,12 @@ impl Socket {
         self.0.id.as_str()
     }
 
+    /// The id as logs may have it: the [`id`](Self::id), but of an Engine.IO 3 client, whose id opens its session, only the beginning. `Debug`
+    /// shows this too.
+    pub fn log_id(&self) -> &str {
+        self.0.id.for_logs(self.revision())
+    }
+
     /// The revision of Engine.IO that the client speaks; 3 only with [`IoBuilder::allow_eio3`](crate::IoBuilder::allow_eio3).
     pub fn revision(&self) -> Revision {
         self.0.conn.dialect.revision
@@ -202,9 +220,9 @@ impl Socket {
         &self.0.auth
     }
 
-    /// Whether the client is still there, as far as this node knows.
+    /// Whether the client is still there, as far as this node knows, and was not told to go.
     pub fn is_connected(&self) -> bool {
-        !self.0.conn.is_closed() && self.0.space.holds(self)
+        !self.is_ended() && !self.0.conn.is_closed() && self.0.space.holds(self)
     }
 
     /// Sends an event to this client. A tuple becomes several arguments, `()` none.
@@ -246,7 +264,8 @@ impl Socket {
     /// ```
     ///
     /// # Errors
-    /// No answer within `timeout`, the client has gone, or the event cannot be written.
+    /// [`AckError::Timeout`], [`AckError::Disconnected`]: no answer, or the client has gone. [`AckError::TooMany`]: it owes 1,024 answers
+    /// already. [`AckError::Emit`]: the event cannot be written, or the client is not in the namespace yet.
     pub fn emit_with_ack<T: Serialize + ?Sized>(
         &self,
         event: &str,
@@ -270,7 +289,8 @@ impl Socket {
         Space(self.0.space.clone()).broadcast().except(self.id())
     }
 
-    /// Ends this socket with a DISCONNECT packet: stock clients do *not* reconnect by themselves after it.
+    /// Ends this socket with a DISCONNECT packet: stock clients do *not* reconnect by themselves after it. Events of the client that wait for
+    /// their handlers are dropped.
     pub fn disconnect(&self) {
         self.end(false);
     }
@@ -281,6 +301,10 @@ impl Socket {
     }
 
     fn end(&self, close: bool) {
+        self.0.ended.store(true, Relaxed);
+        if close {
+            self.0.conn.ended.store(true, Relaxed);
+        }
         let socket = Arc::downgrade(&self.0);
         let leave = Leave { socket, close };
         self.0.conn.with(|mail| mail.leaving.push(leave));
@@ -312,6 +336,11 @@ impl Socket {
             space.counters.events_sent.fetch_add(1, Relaxed);
         }
         Ok(())
+    }
+
+    /// Whether the application has ended it, or its connection.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.0.ended.load(Relaxed) || self.0.conn.ended.load(Relaxed)
     }
 
     fn is_gone(&self) -> bool {

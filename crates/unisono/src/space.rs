@@ -17,6 +17,7 @@ use crate::conn::Conn;
 use crate::dynamic::Lease;
 use crate::error::EmitError;
 use crate::following::Following;
+use crate::guard::guarded;
 use crate::handler::BoxFuture;
 use crate::middleware;
 use crate::namespace::Handlers;
@@ -200,7 +201,8 @@ impl SpaceInner {
                 bytes: bytes.clone(),
                 from_self,
             };
-            if on_note(&note) == Decision::Drop {
+            let decision = guarded(&self.counters, "a note's handler", || on_note(&note));
+            if decision != Some(Decision::Deliver) {
                 return;
             }
         }
@@ -345,7 +347,7 @@ impl Space {
     }
 
     /// Runs `f` while nothing from other nodes and nothing ordered is delivered in this namespace: what it reads, joins and emits is
-    /// one step in the order of deliveries. `f` must not wait, nor call this again.
+    /// one step in the order of deliveries. `f` must not wait, nor call this again. If it panics, so does this; what has waited is delivered.
     pub fn conduct<R>(&self, f: impl FnOnce() -> R) -> R {
         self.0.hold(f)
     }

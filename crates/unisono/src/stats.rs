@@ -1,6 +1,6 @@
 //! Counters of one [`Io`](crate::Io): plain numbers, for any metrics system to export.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use unisono_proto::connection::CloseReason;
 
@@ -50,7 +50,7 @@ pub enum Refusal {
     Event,
     /// An event whose arguments do not fit the handler.
     Arguments,
-    /// A handler that panicked.
+    /// A handler, or anything else of the application, that panicked.
     Panic,
     /// A message from another node that cannot be decoded or delivered.
     Bus,
@@ -148,6 +148,8 @@ pub const LAG_BUCKETS_US: [u64; 12] = [
 pub(crate) struct Counters {
     pub(crate) polling: AtomicI64,
     pub(crate) websocket: AtomicI64,
+    /// Sessions whose task still runs: beyond the open ones, those whose handlers have not finished.
+    pub(crate) tasks: AtomicUsize,
     pub(crate) sockets: AtomicI64,
     pub(crate) joining: AtomicI64,
     pub(crate) probing: AtomicI64,
@@ -192,9 +194,12 @@ impl Counters {
 
     pub(crate) fn snapshot(&self) -> Stats {
         let gauge = |value: &AtomicI64| u64::try_from(value.load(Relaxed)).unwrap_or(0);
+        let (polling, websocket) = (gauge(&self.polling), gauge(&self.websocket));
+        let tasks = self.tasks.load(Relaxed) as u64;
         Stats {
-            connections_polling: gauge(&self.polling),
-            connections_websocket: gauge(&self.websocket),
+            connections_polling: polling,
+            connections_websocket: websocket,
+            connections_lingering: tasks.saturating_sub(polling + websocket),
             sockets: gauge(&self.sockets),
             joining: gauge(&self.joining),
             probing: gauge(&self.probing),
@@ -227,6 +232,8 @@ pub struct Stats {
     pub connections_polling: u64,
     /// Open WebSocket sessions.
     pub connections_websocket: u64,
+    /// Sessions that have ended and whose handlers still run; they count in every limit of connections.
+    pub connections_lingering: u64,
     /// Sockets, that is connections times joined namespaces.
     pub sockets: u64,
     /// Sessions that have not joined a namespace yet; each has the connect time-out to do so.

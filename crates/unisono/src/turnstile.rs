@@ -3,8 +3,11 @@
 //! Deliveries go through one, because they must happen in one order although they come from several threads, and because what runs
 //! inside (a note's handler, a broker that delivers within `publish`) may come back here on the same thread, where a plain lock
 //! would wait for itself.
+//!
+//! The work must not panic: what waits behind it would stay until the next who comes. Code of the application in it is guarded.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Work that may wait while somebody is inside. Reached only if one delivery takes longer than tens of thousands of messages need
@@ -66,11 +69,12 @@ impl<T> Turnstile<T> {
     /// Runs `f` while nobody works, then works off what came meanwhile. Waits for its turn; must not be called from inside.
     pub(crate) fn hold<R>(&self, f: impl FnOnce() -> R, mut work: impl FnMut(T)) -> R {
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = f();
+        // What came meanwhile does not wait for the next who comes, should this one panic.
+        let result = catch_unwind(AssertUnwindSafe(f));
         self.empty(&mut work);
         drop(turn);
         self.work_off(work);
-        result
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Works off what waits, unless somebody already does.

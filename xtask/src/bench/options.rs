@@ -105,7 +105,8 @@ impl Options {
 
 /// The one whose text this is.
 fn named<T: std::fmt::Display>(all: impl IntoIterator<Item = T>, name: &str) -> Option<T> {
-    all.into_iter().find(|one| one.to_string() == name)
+    all.into_iter()
+        .find(|one| one.to_string().eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]

@@ -44,6 +44,12 @@ impl Page {
         let websocket = stats.connections_websocket;
         self.labelled("unisono_connections", "transport", "websocket", websocket);
         self.one(
+            "unisono_connections_lingering",
+            "gauge",
+            "Connections that have ended and whose handlers still run.",
+            stats.connections_lingering,
+        );
+        self.one(
             "unisono_sockets",
             "gauge",
             "Connections times joined namespaces.",

@@ -73,6 +73,8 @@ pub enum Handled {
         nsp: String,
         /// The `auth` object of the client, if it sent one.
         auth: Option<Value>,
+        /// The client has asked before and was not answered: this is instead. Whoever was asked then is to be forgotten.
+        again: bool,
     },
     /// An event for a joined namespace; `args` starts with the event's name.
     Event {
@@ -156,10 +158,14 @@ impl Connection {
     /// the answer as if it had sent CONNECT.
     pub fn handle_opened(&mut self) -> Handled {
         let nsp = "/".to_owned();
-        if self.revision() == Revision::V4 || self.request(&nsp).is_err() {
+        if self.revision() == Revision::V4 || self.request(&nsp) != Ok(false) {
             return Handled::Nothing;
         }
-        Handled::Connect { nsp, auth: None }
+        Handled::Connect {
+            nsp,
+            auth: None,
+            again: false,
+        }
     }
 
     /// The revision of Engine.IO that the client speaks.
@@ -244,6 +250,12 @@ impl Connection {
         Some(member)
     }
 
+    /// What was [accepted](Self::accept) until now may have come to the client: to be called between two reads of the transport, as Node
+    /// answers what came with one read before it looks at the next.
+    pub fn settle(&mut self) {
+        self.memberships.iter_mut().for_each(Membership::settle);
+    }
+
     /// The membership in `nsp`, asked for or joined.
     pub fn find(&self, nsp: &str) -> Option<usize> {
         self.memberships.iter().position(|m| m.is_of(nsp))
@@ -308,8 +320,8 @@ impl Connection {
         match packet {
             Packet::Connect { nsp, data } => {
                 let (nsp, auth) = self.target(nsp, data)?;
-                self.request(&nsp)?;
-                Ok(Handled::Connect { nsp, auth })
+                let again = self.request(&nsp)?;
+                Ok(Handled::Connect { nsp, auth, again })
             }
             Packet::Disconnect { nsp } => {
                 let member = self.joined(&nsp)?;
@@ -329,15 +341,20 @@ impl Connection {
         }
     }
 
-    /// Notes that the client asked for `nsp`; a second CONNECT to the same namespace is a protocol error.
-    fn request(&mut self, nsp: &str) -> Result<(), CloseReason> {
-        if self.find(nsp).is_some() {
-            return Err(CloseReason::ForcedClose);
-        }
+    /// Notes that the client asked for `nsp`. `true` if it has before: a stock client that is told to connect, to disconnect and to connect
+    /// says CONNECT twice. Once it may know that it is in, that is a protocol error.
+    fn request(&mut self, nsp: &str) -> Result<bool, CloseReason> {
         let asked = Membership::asked(nsp);
+        if let Some(before) = self.memberships.iter_mut().find(|m| m.is_of(nsp)) {
+            if !before.may_be_asked_again() {
+                return Err(CloseReason::ForcedClose);
+            }
+            *before = asked;
+            return Ok(true);
+        }
         if let Some(vacant) = self.memberships.iter_mut().find(|m| m.is_vacant()) {
             *vacant = asked;
-            return Ok(());
+            return Ok(false);
         }
         if self.memberships.len() >= self.max_namespaces {
             return Err(CloseReason::ForcedClose);
@@ -345,7 +362,7 @@ impl Connection {
         // Nearly every client joins one namespace: no room for four.
         self.memberships.reserve_exact(1);
         self.memberships.push(asked);
-        Ok(())
+        Ok(false)
     }
 
     /// The namespace that a packet is for, and what came with it. In Engine.IO 3 only a query can, never a payload.

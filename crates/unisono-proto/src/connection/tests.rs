@@ -22,6 +22,7 @@ fn joined(nsps: &[&str]) -> Connection {
         text(&mut connection, &format!("40{nsp},")).unwrap();
         connection.accept(nsp).unwrap();
     }
+    connection.settle();
     connection
 }
 
@@ -232,7 +233,8 @@ fn joined_v3(nsps: &[&str]) -> Connection {
         opened,
         Handled::Connect {
             nsp: "/".to_owned(),
-            auth: None
+            auth: None,
+            again: false
         }
     );
     connection.accept("/").unwrap();
@@ -240,6 +242,7 @@ fn joined_v3(nsps: &[&str]) -> Connection {
         text(&mut connection, &format!("40{nsp},")).unwrap();
         connection.accept(nsp).unwrap();
     }
+    connection.settle();
     connection
 }
 
@@ -268,7 +271,8 @@ fn a_namespace_of_revision_3_may_have_a_query() {
             text(&mut joined_v3(&[]), input),
             Ok(Handled::Connect {
                 nsp: nsp.to_owned(),
-                auth: expected
+                auth: expected,
+                again: false
             }),
             "{input}"
         );
@@ -288,7 +292,8 @@ fn a_namespace_of_revision_3_may_have_a_query() {
         text(&mut joined(&["/"]), "40/ok?x=1,"),
         Ok(Handled::Connect {
             nsp: "/ok?x=1".to_owned(),
-            auth: None
+            auth: None,
+            again: false
         })
     );
 }

@@ -16,8 +16,8 @@ pub enum Method {
 /// What an admitted request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It opens a session on this transport. Whoever admits requests by their origin or credentials does so now
-    /// ([`Rejection::Forbidden`]), then [`Admission::check_version`] has the last word.
+    /// It opens a session on this transport, if [`Admission::check_version`] lets it. Whoever admits requests by their origin or credentials
+    /// ([`Rejection::Forbidden`]) may do so before or after; Node does before.
     Handshake(Transport),
     /// A WebSocket that wants to take over this session.
     Upgrade(Sid),

@@ -279,7 +279,7 @@ const SMALL: connection::Config = connection::Config {
 
 /// Any order of packets, time and decisions leaves a session whose memberships are few and live, whose deadline lies ahead, and which holds
 /// no more than it may. Input: steps, each ended by 0xff: `!` binary, `@` time passes, `+` accept a namespace, `-` leave one, `^` reading is
-/// resumed, anything else an Engine.IO packet.
+/// resumed and what was accepted has settled, anything else an Engine.IO packet.
 pub(crate) fn server_machine(data: &[u8]) {
     machine_of(Revision::V4, data);
     machine_of(Revision::V3, data);
@@ -329,6 +329,7 @@ fn machine_of(revision: Revision, data: &[u8]) {
             }
             Some('^') => {
                 machine.handle_reading_resumed(now_ms);
+                machine.settle();
                 Ok(Handled::Nothing)
             }
             _ => match engine::decode(text) {
@@ -339,7 +340,11 @@ fn machine_of(revision: Revision, data: &[u8]) {
         let is_member = |member: usize| joined.iter().any(|(live, _)| *live == member);
         match handled {
             Ok(Handled::Nothing | Handled::Ping { .. }) => {}
-            Ok(Handled::Connect { nsp, auth }) => {
+            Ok(Handled::Connect { nsp, auth, again }) => {
+                let before = asked.len() + joined.len();
+                asked.retain(|other| *other != nsp);
+                joined.retain(|(_, other)| *other != nsp);
+                assert_eq!(asked.len() + joined.len() + usize::from(again), before);
                 assert!(nsp.starts_with('/') && machine.find(&nsp).is_some());
                 assert!(matches!(auth, None | Some(Value::Map(_))));
                 asked.push(nsp);

@@ -116,7 +116,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Is called when a session has ended, behind the messages that came before, exactly once.
+    /// Is called when a session has ended, behind the messages that came before, once. Not when the runtime stops before.
     pub fn on_close<F, Fut>(mut self, handler: F) -> Self
     where
         F: Fn(EngineSocket, CloseReason) -> Fut + Send + Sync + 'static,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use unisono_proto::connection::CloseReason;
@@ -56,7 +57,10 @@ impl EngineSocket {
             Message::Binary(bytes) => Outgoing::plain_bytes(&bytes),
         };
         match self.conn.push(outgoing) {
-            true => Ok(()),
+            true => {
+                self.conn.counters.events_sent.fetch_add(1, Relaxed);
+                Ok(())
+            }
             false => Err(Closed),
         }
     }

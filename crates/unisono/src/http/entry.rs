@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::SeqCst;
 
 use http::Request;
 
@@ -33,7 +33,7 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.server.opening.fetch_sub(1, Relaxed);
+        self.server.opening.fetch_sub(1, SeqCst);
     }
 }
 
@@ -47,13 +47,10 @@ pub(super) fn enter<B>(server: &Arc<Server>, request: &Request<B>) -> Result<Pas
         server.counters.refuse(refusal);
         Err(answer)
     };
-    if server.draining.load(Relaxed) {
-        let answer = answer::unavailable("the server is shutting down");
-        return refuse(Refusal::Draining, answer);
-    }
+    refuse_draining(server)?;
     let limits = &server.config.limits;
     let peer = request.extensions().get::<PeerAddr>();
-    server.opening.fetch_add(1, Relaxed);
+    server.opening.fetch_add(1, SeqCst);
     let mut pass = Pass {
         server: server.clone(),
         seat: None,
@@ -76,4 +73,17 @@ pub(super) fn enter<B>(server: &Arc<Server>, request: &Request<B>) -> Result<Pas
         return refuse(Refusal::HandshakeRate, answer);
     }
     Ok(pass)
+}
+
+/// Asked again when a handshake has been let in and counted: a drain that begins from then on waits for it.
+#[expect(
+    clippy::result_large_err,
+    reason = "a refusal is the answer, and passed on at once"
+)]
+pub(super) fn refuse_draining(server: &Server) -> Result<(), Answer> {
+    if server.draining.load(SeqCst) {
+        server.counters.refuse(Refusal::Draining);
+        return Err(answer::unavailable("the server is shutting down"));
+    }
+    Ok(())
 }

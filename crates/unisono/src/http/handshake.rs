@@ -44,6 +44,9 @@ pub(super) async fn begin<B>(
     if let Err(answer) = hooks::allow(&server, question).await {
         return answer;
     }
+    if let Err(answer) = entry::refuse_draining(&server) {
+        return answer;
+    }
     match switching {
         None => polling(&server, &request, dialect, pass),
         Some(answer) => websocket(&server, request, dialect, pass, answer),

@@ -47,7 +47,10 @@ where
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let asked = Asked::of(&server, &request).map(Box::new);
-    let verdict = server.config.cors.check(request.headers());
+    let verdict = server
+        .config
+        .cors
+        .check(request.headers(), &server.counters);
     let step = respond(&server, &verdict, request);
     async move {
         let mut answer = match step {

@@ -44,8 +44,17 @@ impl Connecting {
 
     /// Takes a client out; its middleware is dropped where it waits.
     pub(super) fn remove(&mut self, socket: &Weak<SocketInner>) -> Option<Socket> {
+        self.remove_where(|client| client.is(socket))
+    }
+
+    /// The same by its namespace.
+    pub(super) fn remove_from(&mut self, nsp: &str) -> Option<Socket> {
+        self.remove_where(|client| client.namespace() == nsp)
+    }
+
+    fn remove_where(&mut self, is_it: impl Fn(&Socket) -> bool) -> Option<Socket> {
         let waiting = self.0.as_mut()?;
-        let index = waiting.clients.iter().position(|c| c.socket.is(socket))?;
+        let index = waiting.clients.iter().position(|c| is_it(&c.socket))?;
         let client = waiting.clients.swap_remove(index);
         self.shrink();
         Some(client.socket)

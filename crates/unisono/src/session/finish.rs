@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use unisono_proto::connection::CloseReason;
 use unisono_proto::engine;
 
-use super::{LINGER, Phase, Session, Wire, polling, scratch};
+use super::{LINGER, Phase, Session, Wire, close_frame, polling, scratch};
 use crate::outgoing::Outgoing;
 
 impl Session {
@@ -58,6 +58,7 @@ impl Session {
     }
 
     pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) {
+        self.finish_upgraded();
         let done = match &mut self.wire {
             Wire::WebSocket(socket) => {
                 match socket.poll_write(cx) {
@@ -88,6 +89,17 @@ impl Session {
         }
     }
 
+    /// A client whose upgrade was under way when the session ended may have paused its polling: what is left for it goes out where it listens.
+    fn finish_upgraded(&mut self) {
+        if !matches!(self.wire, Wire::Polling(_)) || !self.take_over() {
+            return;
+        }
+        if let Wire::WebSocket(socket) = &mut self.wire {
+            self.conn.mailbox().take_all(&mut socket.hands);
+            socket.hands.push_back(close_frame(None));
+        }
+    }
+
     /// Answers the waiting GET with what one answer carries of what is left, and a last packet behind it. `false` while something is left.
     fn say_goodbye(&self, last: &engine::Packet<'_>) -> bool {
         let mut mail = self.conn.mailbox();
@@ -110,7 +122,6 @@ impl Session {
         self.phase = Phase::Done;
         self.leave_wire();
         self.server.forget(self.conn.sid);
-        self.seat = None;
         self.conn.mailbox().drop_queue();
     }
 

@@ -35,7 +35,7 @@ impl Session {
             return true;
         };
         self.server.counters.refuse(refusal);
-        tracing::info!(sid = %self.conn.sid, reason = refusal.as_str(), "closing a connection that sends too much");
+        tracing::info!(sid = ?self.conn.sid, reason = refusal.as_str(), "closing a connection that sends too much");
         let last = close_frame(Some(POLICY_VIOLATION));
         self.end_with(CloseReason::ForcedClose, Some(last));
         false

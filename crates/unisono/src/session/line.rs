@@ -10,7 +10,7 @@ use crate::stats::{Counters, Refusal};
 /// Work that waits for its handler before the connection stops reading: a burst passes, a flood does not.
 const MAX_WAITING: usize = 64;
 
-/// Bytes of events that wait, over all lines of a connection. A single event of any size may wait.
+/// Bytes of events that wait, on the wire or in memory, whichever is more, over all lines of a connection. A single event of any size may wait.
 pub(super) const MAX_WAITING_BYTES: usize = 1 << 20;
 
 /// A line keeps room for this much work while it is empty.
@@ -32,6 +32,11 @@ impl<W> Line<W> {
 
     pub(super) fn push(&mut self, work: W) {
         self.waiting.push_back(work);
+    }
+
+    /// Drops what waits and is not to be kept.
+    pub(super) fn retain(&mut self, keep: impl FnMut(&W) -> bool) {
+        self.waiting.retain(keep);
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -20,7 +20,7 @@ mod writing;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -68,9 +68,12 @@ pub(crate) struct Session {
     held_back: bool,
     /// No namespace has been joined yet; counted in `Stats::joining`.
     joining: bool,
+    /// A namespace was joined since the transport was last read.
+    fresh: bool,
     /// What the client has sent, once it has and if that is limited.
     meter: Option<Box<Meter>>,
-    /// Its place among the sessions of its address, if those are limited.
+    /// Its place among the sessions of its address, if those are limited. Kept until the last handler is done: those who come and go
+    /// without end would pile them up.
     seat: Option<Seat>,
 }
 
@@ -115,7 +118,7 @@ impl Session {
         wire: Wire,
         timer: Option<Pin<Box<Sleep>>>,
     ) -> Self {
-        server.tasks.fetch_add(1, Relaxed);
+        server.counters.tasks.fetch_add(1, SeqCst);
         let slots = match &server.plain {
             Some(handlers) => Slots::plain(Plain::open(conn.clone(), handlers.clone())),
             None => Slots::default(),
@@ -149,6 +152,7 @@ impl Session {
             opened: false,
             held_back: false,
             joining,
+            fresh: false,
             meter: None,
             seat: None,
         }
@@ -188,7 +192,7 @@ impl Session {
         }
     }
 
-    /// Keeps the session's place until it is closed.
+    /// Keeps the session's place until it and its handlers are done.
     pub(crate) fn seated(mut self, seat: Option<Seat>) -> Self {
         self.seat = seat;
         self
@@ -206,7 +210,7 @@ impl Session {
         if self.phase != Phase::Open {
             return;
         }
-        tracing::debug!(sid = %self.conn.sid, reason = reason.as_str(), "connection closed");
+        tracing::debug!(sid = ?self.conn.sid, reason = reason.as_str(), "connection closed");
         self.conn.close(reason);
         self.joined();
         self.connecting.clear();
@@ -273,6 +277,9 @@ impl Session {
 
     /// Reads, or serves requests, as far as the transport goes. `true` when there may be more to do at once.
     fn poll_wire(&mut self, cx: &mut Context<'_>) -> bool {
+        if std::mem::take(&mut self.fresh) {
+            self.machine.settle();
+        }
         match (&mut self.wire, self.phase) {
             (_, Phase::Done) | (Wire::Gone, _) => false,
             (_, Phase::Finishing { .. }) => {
@@ -369,7 +376,7 @@ impl Drop for Session {
         self.leave_wire();
         self.server.forget(self.conn.sid);
         self.slots.leave_all(CloseReason::ServerShuttingDown);
-        if self.server.tasks.fetch_sub(1, Relaxed) == 1 {
+        if self.server.counters.tasks.fetch_sub(1, SeqCst) == 1 {
             self.server.empty.notify_waiters();
         }
     }

@@ -8,6 +8,7 @@ use unisono_proto::Value;
 use unisono_proto::connection::{CloseReason, Handled};
 use unisono_proto::engine::{self, DecodeError, Revision, v3};
 use unisono_proto::socket::Packet;
+use unisono_proto::value::memory_bytes;
 use unisono_proto::ws::{CloseCode, Event};
 
 use super::{Phase, Session, Wire, close_frame, slots};
@@ -119,12 +120,21 @@ impl Session {
     pub(super) fn apply(&mut self, handled: Handled, bytes: usize) {
         match handled {
             Handled::Nothing => {}
-            Handled::Connect { nsp, auth } => self.connect(&nsp, auth),
+            Handled::Connect { nsp, auth, again } => {
+                if again {
+                    self.forget(&nsp);
+                }
+                self.connect(&nsp, auth);
+            }
             Handled::Event { member, id, args } => {
                 self.server.counters.events_received.fetch_add(1, Relaxed);
+                let bytes = bytes.max(memory_bytes(&args));
                 self.slots.event(member, slots::Event { args, id, bytes });
             }
-            Handled::Ack { member, id, args } => self.slots.ack(member, id, args, bytes),
+            Handled::Ack { member, id, args } => {
+                let bytes = bytes.max(memory_bytes(&args));
+                self.slots.ack(member, id, args, bytes);
+            }
             Handled::Leave { member } => self
                 .slots
                 .leave(member, CloseReason::ClientNamespaceDisconnect),
@@ -141,6 +151,15 @@ impl Session {
             "" => self.server.pong.clone(),
             data => Outgoing::control(&engine::Packet::Pong(data.into())),
         });
+    }
+
+    /// The client begins anew in this namespace, and has not heard of its first attempt.
+    fn forget(&mut self, nsp: &str) {
+        drop(self.connecting.remove_from(nsp));
+        if let Some(member) = self.machine.find(nsp) {
+            let reason = CloseReason::ClientNamespaceDisconnect;
+            self.slots.leave(member, reason);
+        }
     }
 
     fn connect(&mut self, nsp: &str, auth: Option<Value>) {
@@ -179,6 +198,7 @@ impl Session {
         if let Some(member) = self.machine.accept(socket.namespace()) {
             socket.enter();
             self.slots.join(member, socket);
+            self.fresh = true;
             self.joined();
         }
     }
@@ -225,10 +245,11 @@ impl Session {
 
     fn dismiss(&mut self, member: usize, nsp: String) {
         self.machine.leave(member);
+        // Out of its rooms first: DISCONNECT is the last that the client gets of the namespace.
+        self.slots
+            .leave(member, CloseReason::ServerNamespaceDisconnect);
         if let Ok(packet) = Outgoing::packet(&Packet::Disconnect { nsp }) {
             self.conn.push(packet);
         }
-        self.slots
-            .leave(member, CloseReason::ServerNamespaceDisconnect);
     }
 }

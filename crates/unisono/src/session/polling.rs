@@ -203,7 +203,7 @@ impl Session {
     }
 
     /// A WebSocket that has finished its probe takes over: the waiting GET is released, and the queue goes out on the WebSocket.
-    fn take_over(&mut self) -> bool {
+    pub(super) fn take_over(&mut self) -> bool {
         let mut mail = self.conn.mailbox();
         let Some(candidate) = mail.polling.as_mut().and_then(|p| p.candidate.take()) else {
             return false;

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, interval_at, timeout};
 use unisono_proto::engine;
-use unisono_proto::ws::Event;
+use unisono_proto::ws::{CloseCode, Event};
 
 use super::scratch::with_scratch;
 use super::websocket::WebSocket;
-use super::{MAX_STEPS, give_way};
+use super::{MAX_STEPS, close_frame, give_way};
 use crate::conn::{Conn, PollingMail};
 use crate::outgoing::Outgoing;
 use crate::server::Server;
@@ -64,7 +64,7 @@ pub(crate) async fn probe(server: Arc<Server>, conn: Arc<Conn>, mut socket: WebS
     });
     if !succeeded {
         server.counters.refuse(Refusal::Upgrade);
-        tracing::debug!(sid = %conn.sid, "upgrade failed; the session goes on with polling");
+        tracing::debug!(sid = ?conn.sid, "upgrade failed; the session goes on with polling");
     }
     drop(probing);
 }
@@ -100,10 +100,10 @@ async fn next_text_of(
         tokio::select! {
             text = next_text(socket) => return text,
             _ = ticks.tick() => {
-                if conn.is_closed() {
+                // One that ends stays for as long as its client may be told.
+                if conn.with(|mail| mail.polling.as_deref_mut().map(&at_tick)).is_none() {
                     return Err(io::ErrorKind::NotConnected.into());
                 }
-                conn.with(|mail| mail.polling.as_deref_mut().map(&at_tick));
             }
         }
     }
@@ -128,12 +128,27 @@ async fn next_text(socket: &mut WebSocket) -> io::Result<String> {
                         socket.unread = unread;
                         return Poll::Ready(Ok(text));
                     }
-                    Event::Ping(_) | Event::Pong(_) => {}
+                    Event::Ping(payload) => {
+                        // Of several that cannot leave, the latest is enough (RFC 6455, section 5.5.3).
+                        socket.hands.truncate(1);
+                        socket.hands.push_back(Outgoing::pong(&payload));
+                    }
+                    Event::Pong(_) => {}
                     Event::Binary(_) => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
-                    Event::Close(_) => {
+                    Event::Close(code) => {
+                        // As far as it leaves at once: nobody waits for the answer to a farewell.
+                        socket
+                            .hands
+                            .push_back(close_frame(code.map(CloseCode::get)));
+                        let _ = socket.poll_write(cx);
                         return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                     }
                 }
+            }
+            if !socket.hands.is_empty()
+                && let Poll::Ready(Err(error)) = socket.poll_write(cx)
+            {
+                return Poll::Ready(Err(error));
             }
             let read = with_scratch(|buffer| match socket.poll_read(cx, buffer) {
                 Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),

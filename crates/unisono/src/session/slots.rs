@@ -52,7 +52,7 @@ enum Work {
 pub(crate) struct Event {
     pub(crate) args: Vec<Value>,
     pub(crate) id: Option<u64>,
-    /// What it was on the wire.
+    /// What it was on the wire or is in memory, whichever is more.
     pub(crate) bytes: usize,
 }
 
@@ -100,14 +100,27 @@ impl Slots {
         }
     }
 
-    /// Takes the socket out of its namespace at once, and runs its disconnect handler behind the events that came before.
+    /// Takes the socket out of its namespace at once, and runs its disconnect handler behind the events that came before. Those that wait
+    /// are dropped if the application has ended it, as Node does.
     pub(crate) fn leave(&mut self, member: usize, reason: CloseReason) {
-        if let Some(slot) = self.find(member) {
-            slot.member = None;
-            let left_rooms = slot.socket.detach(reason);
-            slot.line.push(Work::Disconnected { reason, left_rooms });
-            self.departing += 1;
+        let Some(slot) = self.find(member) else {
+            return;
+        };
+        slot.member = None;
+        let left_rooms = slot.socket.detach(reason);
+        let mut dropped = 0;
+        if reason == CloseReason::ServerNamespaceDisconnect {
+            slot.line.retain(|work| match work {
+                Work::Event(event) => {
+                    dropped += event.bytes;
+                    false
+                }
+                Work::Connected | Work::Disconnected { .. } => true,
+            });
         }
+        slot.line.push(Work::Disconnected { reason, left_rooms });
+        self.bytes -= dropped;
+        self.departing += 1;
     }
 
     /// The membership and namespace of a socket that is still in.
@@ -184,9 +197,12 @@ impl Slot {
     fn poll(&mut self, cx: &mut Context<'_>, counters: &Counters) -> usize {
         let mut bytes = 0;
         let socket = &self.socket;
-        self.line.poll(cx, counters, socket.id(), |work| {
+        self.line.poll(cx, counters, socket.log_id(), |work| {
             if let Work::Event(event) = &work {
                 bytes += event.bytes;
+                if socket.is_ended() {
+                    return None;
+                }
             }
             start(socket, work)
         });

@@ -127,7 +127,7 @@ impl Session {
             return;
         }
         self.server.counters.refuse(Refusal::SlowReader);
-        tracing::info!(sid = %self.conn.sid, "closing a connection that takes nothing");
+        tracing::info!(sid = ?self.conn.sid, "closing a connection that takes nothing");
         self.conn.with(|mail| mail.cut = true);
         self.end(CloseReason::ForcedClose);
     }

@@ -291,3 +291,26 @@ async fn the_answers_to_one_broadcast_are_bounded_together() {
         assert!(client.text().await.starts_with("439["));
     }
 }
+
+#[tokio::test]
+async fn the_answers_to_one_broadcast_count_as_what_they_take_in_memory() {
+    // A megabyte on the wire, and many times that in memory.
+    const ZEROS: usize = 499_900;
+    let answer = format!("[0{}]", ",0".repeat(ZEROS - 1));
+    let fitting = (64 << 20) / (ZEROS * size_of::<Value>());
+    let server = TestServer::of(namespace()).await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        clients.push(member(&server, "a").await.0);
+    }
+    let space = server.io.of("/").unwrap();
+    let asked = tokio::spawn(space.to("a").emit_with_ack("x", &(), PATIENCE));
+    for client in &mut clients {
+        let (id, _) = split_owned(&client.text().await);
+        client.send(&format!("43{id}{answer}")).await;
+    }
+    let acks = asked.await.unwrap().unwrap();
+    let counts = (acks.answers.len(), acks.missing.len());
+    assert_eq!(counts, (fitting, 6 - fitting));
+    assert_eq!(server.refused("too_large"), 6 - fitting as u64);
+}

@@ -188,6 +188,19 @@ async fn nothing_has_to_be_joined() {
 }
 
 #[tokio::test]
+async fn messages_both_ways_are_counted_as_events() {
+    let echo = async |socket: EngineSocket, message: Message| socket.send(message).unwrap();
+    let server = TestEngine::start(Engine::builder().on_message(echo)).await;
+    let mut socket = server.socket().await;
+    for text in ["4one", "4two"] {
+        socket.send(text).await;
+        assert_eq!(socket.text().await, text);
+    }
+    let stats = server.engine.stats();
+    assert_eq!((stats.events_received, stats.events_sent), (2, 2));
+}
+
+#[tokio::test]
 async fn a_drain_ends_all_sessions_and_lets_nobody_in() {
     let server = TestEngine::start(Engine::builder()).await;
     let mut socket = server.socket().await;

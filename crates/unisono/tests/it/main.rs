@@ -7,6 +7,8 @@
 
 mod acks;
 mod as_node;
+mod backlog;
+mod beside_node;
 mod browser;
 mod conformance;
 mod drain;
@@ -21,11 +23,13 @@ mod hostile;
 mod http;
 mod layers;
 mod limits;
+mod lingering;
 mod matrix;
 mod middleware;
 mod mixed;
 mod ordered;
 mod packet_middleware;
+mod panics;
 mod parked;
 mod polling;
 mod raw;

@@ -205,7 +205,7 @@ async fn a_middleware_that_waits_holds_back_nothing_else_of_its_connection() {
 
 #[tokio::test]
 async fn packets_before_the_answer_end_the_connection_as_not_joined() {
-    for packet in ["42/slow,[\"x\"]", "41/slow,", "40/slow,", "43/slow,1[]"] {
+    for packet in ["42/slow,[\"x\"]", "41/slow,", "43/slow,1[]"] {
         let gate = Gate::default();
         let (seen, mut came) = mpsc::unbounded_channel();
         let server = TestServer::of(gate.namespace("/slow", &seen)).await;
@@ -220,6 +220,23 @@ async fn packets_before_the_answer_end_the_connection_as_not_joined() {
         .await;
         assert!(came.try_recv().is_err(), "nobody came, nobody went");
     }
+}
+
+#[tokio::test]
+async fn whoever_asks_again_drops_the_middleware_of_the_first_attempt_where_it_waits() {
+    let gate = Gate::default();
+    let (seen, _came) = mpsc::unbounded_channel();
+    let server = TestServer::of(gate.namespace("/slow", &seen)).await;
+    let mut socket = open(&server).await;
+    let counts = || (gate.entered.load(SeqCst), gate.dropped.load(SeqCst));
+    for attempt in 1..=3 {
+        socket.send("40/slow,").await;
+        let again = || counts() == (attempt, attempt - 1);
+        await_until("the middleware to begin anew", PATIENCE, again).await;
+    }
+    gate.open.notify_one();
+    assert!(socket.text().await.starts_with("40/slow,{\"sid\""));
+    assert_eq!(server.io.stats().sockets, 1);
 }
 
 #[tokio::test]

@@ -117,7 +117,7 @@ async fn a_payload_that_is_no_map_has_no_place_for_a_revision() {
 }
 
 /// A broker that takes messages and loses them.
-struct Mute(MemoryBroker);
+pub(crate) struct Mute(pub(crate) MemoryBroker);
 
 impl Broker for Mute {
     fn adapter(&self) -> Adapter {

@@ -86,6 +86,12 @@ async fn a_socket_keeps_one_value_of_each_type() {
     assert_eq!(socket.data::<u32>().as_deref(), Some(&7));
     assert_eq!(*socket.data_or_insert_with(|| 8_u32), 7);
     assert_eq!(*socket.data_or_insert_with(|| 8_u64), 8);
+    // Somebody else has made one while this one was made: both get the first.
+    let late = socket.data_or_insert_with(|| {
+        assert_eq!(*socket.data_or_insert_with(|| 1_i16), 1);
+        2_i16
+    });
+    assert_eq!((*late, *socket.data::<i16>().unwrap()), (1, 1));
     assert_eq!(socket.take_data::<u32>().as_deref(), Some(&7));
     assert_eq!(socket.data::<u32>(), None);
     assert_eq!(socket.data::<u64>().as_deref(), Some(&8));

@@ -64,8 +64,8 @@ pub(super) const PROBES: &[Row] = &[
     row("derived", "bytes between `2probe` and `5`", "3probe, hang-up; the session stays", UPGRADE, Own(|arena| Box::pin(probe(arena, [text("2probe"), frame(0x82, b"x")].concat())))),
     row("derived", "`2probe` twice", "3probe, hang-up; the session stays", UPGRADE, Own(|arena| Box::pin(probe(arena, [text("2probe"), text("2probe")].concat())))),
     row("derived", "a frame with RSV3 during the probe", "3probe, hang-up; the session stays", UPGRADE, Own(|arena| Box::pin(probe(arena, [text("2probe"), frame(0x91, b"5")].concat())))),
-    row("derived", "a close during the probe", "3probe, hang-up; the session stays", UPGRADE, Own(|arena| Box::pin(probe(arena, [text("2probe"), frame(0x88, b"")].concat())))),
-    row("derived", "10,000 pings during the probe, then `5`", "3probe, served", HARMLESS, Own(|arena| Box::pin(pinging_probe(arena)))),
+    row("derived", "a close during the probe", "3probe, close, hang-up; the session stays", UPGRADE, Own(|arena| Box::pin(probe(arena, [text("2probe"), frame(0x88, b"")].concat())))),
+    row("derived", "10,000 pings during the probe, then `5`", "pong of 3, 3probe, pong of 3, served", HARMLESS, Own(|arena| Box::pin(pinging_probe(arena)))),
     row("derived", "a second WebSocket while the first probes", "400 Bad request, served", BAD_REQUEST, Own(|arena| Box::pin(second_probe(arena)))),
     row("derived", "the session ends before the WebSocket says anything", "hang-up", UPGRADE, Own(|arena| Box::pin(probe_of_the_ended(arena, false)))),
     row("derived", "the session ends while the WebSocket probes", "hang-up", UPGRADE, Own(|arena| Box::pin(probe_of_the_ended(arena, true)))),
@@ -173,6 +173,7 @@ async fn probe(arena: Arena, bytes: Vec<u8>) -> Got {
     for frame in &frames {
         match frame {
             Frame::Text(text) => words.push(text),
+            Frame::Close(None) => words.push("close"),
             other => panic!("a probe got {other:?}"),
         }
     }
@@ -193,12 +194,33 @@ async fn poll_now(arena: &Arena, sid: &str) -> String {
 
 async fn pinging_probe(arena: Arena) -> Got {
     let (_, mut socket) = probing(&arena).await;
-    socket.send_raw(&frame(0x89, b"hey").repeat(10_000)).await;
-    socket.send("2probe").await;
-    let probe = socket.text().await;
-    socket.send_raw(&frame(0x89, b"hey").repeat(10_000)).await;
-    socket.send("5").await;
-    format!("{probe}, {}", outcome(&mut socket).await).into()
+    let mut words = Vec::new();
+    for text in ["2probe", "5"] {
+        socket.send_raw(&frame(0x89, b"hey").repeat(10_000)).await;
+        socket.send(text).await;
+        socket.send_raw(&frame(0x89, b"you")).await;
+        if text == "2probe" {
+            words.extend(until_pong(&mut socket, b"you").await);
+        }
+    }
+    let rest = outcome(&mut socket).await;
+    words.extend(rest.split(", ").map(str::to_owned));
+    // A pong answers the latest of the pings that came together, and there may be more.
+    words.dedup();
+    words.join(", ").into()
+}
+
+/// What comes until the pong of this ping.
+async fn until_pong(socket: &mut RawSocket, ping: &[u8]) -> Vec<String> {
+    let mut words = Vec::new();
+    loop {
+        match socket.next().await {
+            Frame::Pong(pong) if pong == ping => return words,
+            Frame::Pong(pong) => words.push(format!("pong of {}", pong.len())),
+            Frame::Text(text) => words.push(text),
+            other => panic!("a probe got {other:?}"),
+        }
+    }
 }
 
 async fn second_probe(arena: Arena) -> Got {
