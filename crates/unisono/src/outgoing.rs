@@ -10,7 +10,7 @@ use bytes::Bytes;
 use unisono_proto::Value;
 use unisono_proto::engine::{self, PayloadEncoding, Revision, v3};
 use unisono_proto::socket::{self, EncodeError, Encoded, Packet};
-use unisono_proto::ws::{self, Opcode};
+use unisono_proto::ws::{self, CloseCode, Opcode};
 
 use crate::dialect::Dialect;
 use crate::slow::Spare;
@@ -111,10 +111,10 @@ impl Outgoing {
     }
 
     /// A WebSocket CLOSE (section 5.5.1); without a code the peer sees 1005, as from Node.
-    pub(crate) fn close_frame(code: Option<u16>) -> Arc<Self> {
+    pub(crate) fn close_frame(code: Option<CloseCode>) -> Arc<Self> {
         let mut frames = Vec::with_capacity(4);
         match code {
-            Some(code) => ws::encode_close(code, "", &mut frames),
+            Some(code) => ws::encode_close(code.get(), "", &mut frames),
             None => ws::encode(Opcode::Close, &[], &mut frames),
         }
         Arc::new(Self::frames_only(frames, Kind::Control))

@@ -7,6 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Below this a table is too small for its memory to matter.
 const KEPT_CAPACITY: usize = 1024;
 
+/// A table that is filled less than one part in so many gives memory back: seldom enough for its growing again to cost nothing.
+const SPARSE: usize = 8;
+
+/// Whether a table of connections has become too large for what is in it.
+pub(crate) fn is_sparse(capacity: usize, len: usize) -> bool {
+    capacity > KEPT_CAPACITY && len < capacity / SPARSE
+}
+
 /// The open sessions by address. An address is in the table as long as it has one, so the table is no longer than the list of sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Seats {
@@ -67,7 +75,7 @@ impl Seats {
             }
         }
         // After a flood the table gives its memory back.
-        if taken.capacity() > KEPT_CAPACITY && taken.len() < taken.capacity() / 8 {
+        if is_sparse(taken.capacity(), taken.len()) {
             taken.shrink_to_fit();
         }
     }

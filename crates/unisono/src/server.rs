@@ -27,7 +27,7 @@ use crate::http::{Cookie, Hooks, Opening};
 use crate::limits::Limits;
 use crate::middleware::Refused;
 use crate::outgoing::Outgoing;
-use crate::seats::Seats;
+use crate::seats::{Seats, is_sparse};
 use crate::space::{Founder, SpaceInner};
 use crate::stats::Counters;
 
@@ -207,7 +207,7 @@ impl Server {
         let mut sessions = self.sessions();
         let gone = sessions.remove(&sid);
         // After a flood the table gives its memory back.
-        if sessions.capacity() > 1024 && sessions.len() < sessions.capacity() / 8 {
+        if is_sparse(sessions.capacity(), sessions.len()) {
             sessions.shrink_to_fit();
         }
         drop(sessions);

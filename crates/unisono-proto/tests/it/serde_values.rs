@@ -240,7 +240,7 @@ fn what_a_newtype_and_an_option_spread_is_read_back() {
     struct Single(String);
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Around(Option<Named>);
-    fn there_and_back<T: Serialize + serde::de::DeserializeOwned + PartialEq + Debug>(value: T) {
+    fn there_and_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
         let args = to_args(&value).unwrap();
         assert_eq!(from_args::<T>(args), Ok(value));
     }

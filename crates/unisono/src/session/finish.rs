@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use unisono_proto::connection::CloseReason;
 use unisono_proto::engine;
 
-use super::{LINGER, Phase, Session, Wire, close_frame, polling, scratch};
+use super::{LINGER, Phase, Session, Wire, polling, scratch};
 use crate::outgoing::Outgoing;
 
 impl Session {
@@ -96,7 +96,7 @@ impl Session {
         }
         if let Wire::WebSocket(socket) = &mut self.wire {
             self.conn.mailbox().take_all(&mut socket.hands);
-            socket.hands.push_back(close_frame(None));
+            socket.hands.push_back(Outgoing::close_frame(None));
         }
     }
 

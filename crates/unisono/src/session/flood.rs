@@ -4,13 +4,12 @@
 //! everything through in the end. One that is closed has to shake hands again, which the handshake's own limits bound. The limits are
 //! meant to be far above what an honest client sends, so whoever exceeds them is broken or hostile.
 
-use super::{Session, close_frame};
+use super::Session;
 use crate::limits::{Limits, Meter};
+use crate::outgoing::Outgoing;
 use crate::stats::Refusal;
 use unisono_proto::connection::CloseReason;
-
-/// What a WebSocket client that sends too much is told: policy violation (RFC 6455, section 7.4.1).
-const POLICY_VIOLATION: u16 = 1008;
+use unisono_proto::ws::CloseCode;
 
 impl Session {
     /// Counts a packet, before anything is done about it: a frame of the WebSocket, control frames too, or a record of a POST. `false` if
@@ -36,7 +35,7 @@ impl Session {
         };
         self.server.counters.refuse(refusal);
         tracing::info!(sid = ?self.conn.sid, reason = refusal.as_str(), "closing a connection that sends too much");
-        let last = close_frame(Some(POLICY_VIOLATION));
+        let last = Outgoing::close_frame(Some(CloseCode::POLICY));
         self.end_with(CloseReason::ForcedClose, Some(last));
         false
     }

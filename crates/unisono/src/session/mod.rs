@@ -171,24 +171,19 @@ impl Session {
         }
     }
 
-    /// Handlers are behind: nothing is read until they have caught up.
-    fn hold_back(&mut self) {
-        if !std::mem::replace(&mut self.held_back, true) {
+    /// Handlers are behind: nothing is read until they have caught up. `true` if that is new, and the timer with it.
+    fn hold_back(&mut self) -> bool {
+        let is_new = !std::mem::replace(&mut self.held_back, true);
+        if is_new {
             self.machine.handle_reading_held_back(self.server.now_ms());
         }
+        is_new
     }
 
     /// There is room for what is read.
     fn read_on(&mut self) {
         if std::mem::take(&mut self.held_back) {
             self.machine.handle_reading_resumed(self.server.now_ms());
-        }
-    }
-
-    /// A namespace was joined, or none ever will be.
-    fn joined(&mut self) {
-        if std::mem::take(&mut self.joining) {
-            self.server.counters.joining.fetch_sub(1, Relaxed);
         }
     }
 
@@ -201,7 +196,7 @@ impl Session {
     /// Ends the session. The sockets leave their rooms at once; what was already queued still goes out if the transport works.
     fn end(&mut self, reason: CloseReason) {
         // A peer that has closed the stream is not there to be told.
-        let last = (reason != CloseReason::TransportClose).then(|| close_frame(None));
+        let last = (reason != CloseReason::TransportClose).then(|| Outgoing::close_frame(None));
         self.end_with(reason, last);
     }
 
@@ -219,12 +214,7 @@ impl Session {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) {
-        loop {
-            let next = match self.phase {
-                Phase::Open => self.machine.next_deadline().min(self.write_deadline),
-                Phase::Finishing { deadline } => deadline,
-                Phase::Done => return,
-            };
+        while let Some(next) = self.deadline() {
             if next < self.armed {
                 self.arm(next);
             }
@@ -240,12 +230,18 @@ impl Session {
                 Phase::Finishing { deadline } if deadline <= now => self.finished(),
                 Phase::Finishing { .. } | Phase::Done => {}
             }
-            let next = match self.phase {
-                Phase::Open => self.machine.next_deadline().min(self.write_deadline),
-                Phase::Finishing { deadline } => deadline,
-                Phase::Done => return,
-            };
-            self.arm(next);
+            if let Some(next) = self.deadline() {
+                self.arm(next);
+            }
+        }
+    }
+
+    /// When there is something to do although nothing comes.
+    fn deadline(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Open => Some(self.machine.next_deadline().min(self.write_deadline)),
+            Phase::Finishing { deadline } => Some(deadline),
+            Phase::Done => None,
         }
     }
 
@@ -293,8 +289,7 @@ impl Session {
 
     fn poll_websocket_read(&mut self, cx: &mut Context<'_>) -> bool {
         if self.slots.is_full() {
-            self.hold_back();
-            return false;
+            return self.hold_back();
         }
         self.read_on();
         let Wire::WebSocket(socket) = &mut self.wire else {
@@ -397,8 +392,3 @@ pub(super) const MAX_STEPS: usize = 4;
 /// How long a closing transport may take to carry its last bytes, to a client that is behind too. Longer only helps a peer that has stopped
 /// reading.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
-
-/// A WebSocket CLOSE frame as a message.
-pub(super) fn close_frame(code: Option<u16>) -> Arc<Outgoing> {
-    Outgoing::close_frame(code)
-}

@@ -9,9 +9,9 @@ use unisono_proto::connection::{CloseReason, Handled};
 use unisono_proto::engine::{self, DecodeError, Revision, v3};
 use unisono_proto::socket::Packet;
 use unisono_proto::value::memory_bytes;
-use unisono_proto::ws::{CloseCode, Event};
+use unisono_proto::ws::{self, Event};
 
-use super::{Phase, Session, Wire, close_frame, slots};
+use super::{Phase, Session, Wire, slots};
 use crate::conn::Leave;
 use crate::engine::Message;
 use crate::error::ConnectError;
@@ -19,9 +19,6 @@ use crate::middleware::Refused;
 use crate::outgoing::Outgoing;
 use crate::socket::Socket;
 use crate::stats::Refusal;
-
-/// The close code of a message that is larger than allowed (RFC 6455, section 7.4.1).
-const MESSAGE_TOO_BIG: u16 = 1009;
 
 impl Session {
     /// Decodes what was read. How much of it the handlers have no room for: the last so many bytes are not decoded.
@@ -39,13 +36,12 @@ impl Session {
                 Ok(None) => return 0,
                 Ok(Some(event)) => self.handle_frame(event),
                 Err(error) => {
-                    let code = error.close_code().get();
-                    let refusal = match code {
-                        MESSAGE_TOO_BIG => Refusal::TooLarge,
+                    let refusal = match error {
+                        ws::Error::TooBig => Refusal::TooLarge,
                         _ => Refusal::Frame,
                     };
                     self.server.counters.refuse(refusal);
-                    let last = close_frame(Some(code));
+                    let last = Outgoing::close_frame(Some(error.close_code()));
                     self.end_with(CloseReason::TransportError, Some(last));
                 }
             }
@@ -71,7 +67,7 @@ impl Session {
             }
             Event::Pong(_) => {}
             Event::Close(code) => {
-                let last = close_frame(code.map(CloseCode::get));
+                let last = Outgoing::close_frame(code);
                 self.end_with(CloseReason::TransportClose, Some(last));
             }
         }
@@ -140,7 +136,10 @@ impl Session {
                 .leave(member, CloseReason::ClientNamespaceDisconnect),
             Handled::Ping { data } => self.pong(&data),
             Handled::Close => {
-                self.end_with(CloseReason::TransportClose, Some(close_frame(None)));
+                self.end_with(
+                    CloseReason::TransportClose,
+                    Some(Outgoing::close_frame(None)),
+                );
             }
         }
     }
@@ -200,6 +199,13 @@ impl Session {
             self.slots.join(member, socket);
             self.fresh = true;
             self.joined();
+        }
+    }
+
+    /// A namespace was joined, or none ever will be.
+    pub(super) fn joined(&mut self) {
+        if std::mem::take(&mut self.joining) {
+            self.server.counters.joining.fetch_sub(1, Relaxed);
         }
     }
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, interval_at, timeout};
 use unisono_proto::engine;
-use unisono_proto::ws::{CloseCode, Event};
+use unisono_proto::ws::Event;
 
 use super::scratch::with_scratch;
 use super::websocket::WebSocket;
-use super::{MAX_STEPS, close_frame, give_way};
+use super::{MAX_STEPS, give_way};
 use crate::conn::{Conn, PollingMail};
 use crate::outgoing::Outgoing;
 use crate::server::Server;
@@ -137,9 +137,7 @@ async fn next_text(socket: &mut WebSocket) -> io::Result<String> {
                     Event::Binary(_) => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
                     Event::Close(code) => {
                         // As far as it leaves at once: nobody waits for the answer to a farewell.
-                        socket
-                            .hands
-                            .push_back(close_frame(code.map(CloseCode::get)));
+                        socket.hands.push_back(Outgoing::close_frame(code));
                         let _ = socket.poll_write(cx);
                         return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                     }
