@@ -22,43 +22,6 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ValueError> {
     T::deserialize(value)
 }
 
-/// What a peer has sent is not repeated, for errors are logged: kinds are named, and what the type expects.
-impl de::Error for ValueError {
-    fn custom<T: fmt::Display>(message: T) -> ValueError {
-        ValueError::Mismatch(message.to_string())
-    }
-
-    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> ValueError {
-        ValueError::Mismatch(format!("{} instead of {expected}", kind(unexpected)))
-    }
-
-    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> ValueError {
-        ValueError::Mismatch(format!("{} that is not {expected}", kind(unexpected)))
-    }
-
-    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> ValueError {
-        ValueError::Mismatch(format!("a variant that is none of {expected:?}"))
-    }
-
-    fn unknown_field(_: &str, expected: &'static [&'static str]) -> ValueError {
-        ValueError::Mismatch(format!("a field that is none of {expected:?}"))
-    }
-}
-
-fn kind(unexpected: Unexpected<'_>) -> &'static str {
-    match unexpected {
-        Unexpected::Bool(_) => "a bool",
-        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "an integer",
-        Unexpected::Float(_) => "a float",
-        Unexpected::Char(_) | Unexpected::Str(_) => "a text",
-        Unexpected::Bytes(_) => "a byte string",
-        Unexpected::Unit | Unexpected::Option => "null",
-        Unexpected::Seq => "a list",
-        Unexpected::Map => "a map",
-        _ => "something else",
-    }
-}
-
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
         AnyValue {

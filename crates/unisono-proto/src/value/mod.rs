@@ -6,6 +6,7 @@
 
 mod args;
 mod de;
+mod error;
 mod parse;
 mod ser;
 mod to;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 
 pub use self::args::from_args;
 pub use self::de::from_value;
+pub use self::error::ValueError;
 pub use self::parse::{JsonError, from_json, from_json_within};
 pub(crate) use self::parse::{fill_placeholders, parse_with_placeholders};
 pub use self::to::{to_args, to_value};
@@ -47,23 +49,6 @@ pub enum Value {
     /// Pairs in the order in which they were written. Decoders of this crate leave no key twice; where a
     /// hand-made map does, the last one counts, as in JavaScript.
     Map(Vec<(String, Value)>),
-}
-
-/// Why a conversion between a [`Value`] and a type failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ValueError {
-    /// Nested deeper than [`MAX_JSON_DEPTH`](crate::limits::MAX_JSON_DEPTH); flatten the type.
-    #[error(
-        "nested deeper than {} levels; flatten it",
-        crate::limits::MAX_JSON_DEPTH
-    )]
-    TooDeep,
-    /// A map key that is not a text, a number, a bool or a unit variant.
-    #[error("a map key must be a text, a number, a bool or a unit variant")]
-    Key,
-    /// The type and the value do not fit together; the text is the type's own (for example a missing field).
-    #[error("{0}")]
-    Mismatch(String),
 }
 
 impl Value {

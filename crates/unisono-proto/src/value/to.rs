@@ -45,12 +45,6 @@ pub fn to_args<T: Serialize + ?Sized>(data: &T) -> Result<Vec<Value>, ValueError
     })
 }
 
-impl ser::Error for ValueError {
-    fn custom<T: std::fmt::Display>(message: T) -> ValueError {
-        ValueError::Mismatch(message.to_string())
-    }
-}
-
 /// How many arguments the outermost type makes.
 #[derive(Clone, Copy)]
 enum Shape {
