@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod demo;
 mod fuzz;
+mod soak;
 mod step;
 mod test;
 mod tidy;
@@ -29,6 +30,8 @@ cargo xtask <command>
   fuzz [OPTIONS]     fuzzes every decoder and state machine
       --seconds N      for each target (20)
       --target NAME    this one alone; may be repeated
+  soak [--cycles N]  kills Redis, or has it cut everybody off, N times (200) under three pods of ours and one of Node.js, and
+                     prints how soon each heard each other again; fails if one stayed deaf
   tidy               file and function lengths, forbidden words, links, named tests, whitespace: what no compiler checks
   help               this text
 
@@ -70,6 +73,7 @@ fn dispatch(command: &str, arguments: &[String]) -> anyhow::Result<()> {
         "ci" => ci::run(arguments),
         "bench" => bench::run(arguments),
         "fuzz" => fuzz::run(arguments),
+        "soak" => soak::run(arguments),
         "tidy" => tidy::run(arguments),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -5,6 +5,7 @@
 pub mod conformance;
 mod conversation;
 mod peer;
+mod proxy;
 mod recorder;
 mod redis_cluster;
 mod redis_sentinels;
@@ -15,6 +16,7 @@ mod wait;
 
 pub use conversation::Conversation;
 pub use peer::Peer;
+pub use proxy::{Proxy, Way};
 pub use recorder::Recorder;
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinels::RedisSentinels;

@@ -116,7 +116,7 @@ impl RedisServer {
                 program: program.clone(),
                 options: options.clone(),
             };
-            if server.try_launch() {
+            if server.try_launch(false) {
                 return server;
             }
         }
@@ -139,7 +139,7 @@ impl RedisServer {
                 program: RedisProgram::installed(),
                 options: vec![file.to_string_lossy().into_owned(), "--sentinel".to_owned()],
             };
-            if server.try_launch() {
+            if server.try_launch(false) {
                 return server;
             }
         }
@@ -192,10 +192,26 @@ impl RedisServer {
     pub fn restart(&mut self) {
         self.kill9();
         assert!(
-            self.try_launch(),
+            self.try_launch(false),
             "redis-server did not start again on port {}",
             self.port
         );
+    }
+
+    /// Starts it again, killing it first if it runs, and waits only until it answers that it is loading its data, or that it has.
+    /// `options` are for this start alone: `["--key-load-delay", "1000"]` makes loading take a millisecond for each key.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart_loading(&mut self, options: &[&str]) {
+        self.kill9();
+        let loading = ["--loading-process-events-interval-bytes", "1024"];
+        let before = self.options.len();
+        let more = loading.iter().chain(options);
+        self.options.extend(more.map(|&option| option.to_owned()));
+        let launched = self.try_launch(true);
+        self.options.truncate(before);
+        assert!(launched, "redis-server did not start again");
     }
 
     /// Suspends it (`SIGSTOP`): connections stay open, nothing is answered.
@@ -245,7 +261,7 @@ impl RedisServer {
     }
 
     /// False when it ended instead of answering.
-    fn try_launch(&mut self) -> bool {
+    fn try_launch(&mut self, may_load: bool) -> bool {
         let mut command = Command::new(&self.program.path);
         // The configuration file of a sentinel stands before everything else.
         let (first, options) = match self.options.iter().position(|word| word == "--sentinel") {
@@ -286,7 +302,7 @@ impl RedisServer {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
             // Any reply will do: it may ask for a password, but it is there.
             let answers = TcpStream::connect(address).is_ok()
-                && !matches!(resp::command(address, &["PING"], COMMAND_LIMIT), Err(error) if error.contains("LOADING"));
+                && !matches!(resp::command(address, &["PING"], COMMAND_LIMIT), Err(error) if !may_load && error.contains("LOADING"));
             if answers {
                 return true;
             }

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod accidents;
 mod cli;
 mod config;
 mod deploy;
