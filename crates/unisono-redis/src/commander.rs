@@ -6,6 +6,7 @@ use redis::{Cmd, RedisError, Script, ServerErrorKind, Value};
 use tokio::time::timeout;
 use unisono_cluster::{Adapter, LinkState};
 
+use crate::config::Topology;
 use crate::failure::Failure;
 use crate::limits::REPLY_DEADLINE;
 use crate::link::{Connections, Link};
@@ -204,7 +205,12 @@ impl Commander {
             self.link.note(Failure::new(
                 "this Redis is a replica, which takes no changes (READONLY): looking for its master",
             ));
-            self.link.lost(generation, None);
+            if self.link.config.topology == Topology::Single {
+                // Its address may lead to the same replica again, which serves broadcasts well: not more often than that helps.
+                self.link.suspect();
+            } else {
+                self.link.lost(generation, None);
+            }
         } else if error.kind() == ServerErrorKind::Moved.into() && !self.link.config.is_cluster() {
             self.link.note(Failure {
                 text: "this Redis is a node of a cluster (MOVED): give the URLs of several nodes with commas between, or this one twice"

@@ -208,7 +208,8 @@ async fn agree_on(user: &str, stage: &Stage) {
         let one = Voice::shown_to_newcomer(&stage.sides[0].pod.url).await;
         let two = Voice::shown_to_newcomer(&stage.sides[1].pod.url).await;
         let (revision, controller) = stage.stored();
-        let stored = controller.contains(user) && one["revision"].to_string() == revision;
+        let shown = one["revision"].to_string();
+        let stored = controller.contains(user) && shown == revision;
         if one == two && one["controller_id"] == user && stored {
             return;
         }

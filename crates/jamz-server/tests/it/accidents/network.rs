@@ -20,7 +20,7 @@ const SILENT: Row = Row {
     lost: Lost::Counted,
     remark: "",
     seen: Seen {
-        noticed: "1.02–1.05 s",
+        noticed: "1.02–1.06 s",
         back: "0.19–0.39 s",
         lost: "183–193",
     },
@@ -48,9 +48,9 @@ const ANSWERS_HELD: Row = Row {
     lost: Lost::Counted,
     remark: "What pods publish is heard by others, what they do not see confirmed counts as `unisono_bus_unconfirmed_total`.",
     seen: Seen {
-        noticed: "1.04–1.06 s",
-        back: "0.31–0.47 s",
-        lost: "186–196",
+        noticed: "1.03–1.06 s",
+        back: "0.18–0.47 s",
+        lost: "185–196",
     },
 };
 
@@ -88,11 +88,11 @@ const MUTE: Row = Row {
     lasts: Duration::from_secs(4),
     noticed: Noticed::By(&[0, 1]),
     lost: Lost::Counted,
-    remark: "Messages of those 4 s waited and arrived: both pods were back at the same moment.",
+    remark: "",
     seen: Seen {
         noticed: "0.01–0.02 s",
-        back: "0.05–0.07 s",
-        lost: "0",
+        back: "0.05–0.08 s",
+        lost: "0–100",
     },
 };
 
@@ -147,8 +147,8 @@ const GARBLED: Row = Row {
     remark: "The connection is closed and another opened.",
     seen: Seen {
         noticed: "0.02–0.04 s",
-        back: "0.07–0.10 s",
-        lost: "3–5",
+        back: "0.07–0.23 s",
+        lost: "3–10",
     },
 };
 

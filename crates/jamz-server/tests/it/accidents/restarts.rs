@@ -20,8 +20,8 @@ const ABSENT: Row = Row {
     remark: "The pod that is back first publishes what waited to nobody, and nobody knows of it.",
     seen: Seen {
         noticed: "0.00–0.02 s",
-        back: "0.66–0.75 s",
-        lost: "64–69",
+        back: "0.45–0.75 s",
+        lost: "62–69",
     },
 };
 
@@ -33,7 +33,7 @@ const KILLED: Row = Row {
     lost: Lost::Counted,
     remark: "Sessions come back from the pods.",
     seen: Seen {
-        noticed: "0.01 s",
+        noticed: "0.01–0.02 s",
         back: "0.34–0.82 s",
         lost: "34–47",
     },
@@ -77,7 +77,7 @@ const FROZEN_10S: Row = Row {
     seen: Seen {
         noticed: "1.02–1.07 s",
         back: "0.03–0.13 s",
-        lost: "252–371",
+        lost: "250–371",
     },
 };
 
@@ -90,8 +90,8 @@ const FROZEN_60S: Row = Row {
     remark: "",
     seen: Seen {
         noticed: "1.03–1.05 s",
-        back: "0.03–0.75 s",
-        lost: "2,705–2,890",
+        back: "0.03–0.93 s",
+        lost: "2,705–2,916",
     },
 };
 
@@ -105,7 +105,7 @@ const FLAPPING: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.28–0.99 s",
-        lost: "53–79",
+        lost: "49–79",
     },
 };
 
@@ -131,9 +131,9 @@ const LOADING: Row = Row {
     lost: Lost::Counted,
     remark: "An attempt that is answered with `LOADING` has failed.",
     seen: Seen {
-        noticed: "0.03 s",
+        noticed: "0.02–0.03 s",
         back: "0.01–0.04 s",
-        lost: "0",
+        lost: "0–11",
     },
 };
 

@@ -17,8 +17,8 @@ const WRONG_PASSWORD: Row = Row {
     remark: "",
     seen: Seen {
         noticed: "0.01–0.02 s",
-        back: "0.23–0.68 s",
-        lost: "79–92",
+        back: "0.23–0.82 s",
+        lost: "79–95",
     },
 };
 
@@ -31,8 +31,8 @@ const NO_AUTH: Row = Row {
     remark: "",
     seen: Seen {
         noticed: "0.01–0.02 s",
-        back: "0.37–0.96 s",
-        lost: "84–98",
+        back: "0.16–0.96 s",
+        lost: "79–98",
     },
 };
 
@@ -45,8 +45,8 @@ const MAY_NOT_PUBLISH: Row = Row {
     remark: "An attempt to connect includes a publish, so pods stay `down` with the reason in the log instead of going up and deaf in turn.",
     seen: Seen {
         noticed: "2.01–2.04 s",
-        back: "0.46–0.74 s",
-        lost: "295–308",
+        back: "0.46–0.85 s",
+        lost: "295–317",
     },
 };
 
@@ -59,8 +59,8 @@ const MAY_NOT_LISTEN: Row = Row {
     remark: "",
     seen: Seen {
         noticed: "0.01–0.02 s",
-        back: "0.53–0.86 s",
-        lost: "88–96",
+        back: "0.40–0.86 s",
+        lost: "85–96",
     },
 };
 
@@ -73,7 +73,7 @@ const MAY_NOT_COMMIT: Row = Row {
     remark: "Plain broadcasts cross. Changes take effect on their own pod.",
     seen: Seen {
         noticed: "–",
-        back: "0.03–0.04 s",
+        back: "0.02–0.04 s",
         lost: "0",
     },
 };
