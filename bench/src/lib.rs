@@ -11,4 +11,5 @@ pub mod heap;
 pub mod histogram;
 pub mod load;
 pub mod process;
+pub mod redis;
 pub mod wire;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Parser;
-use unisono_bench::load::{Churn, Cross, Fanout, Handshakes, Idle, SlowReaders, Stay};
+use unisono_bench::load::{Churn, Cross, Fanout, Handshakes, Idle, Rejoin, SlowReaders, Stay};
 
 /// Loads a Socket.IO server that keeps the benchmark's contract and measures its process from outside.
 #[derive(Parser)]
@@ -11,6 +11,8 @@ enum Mode {
     Fanout(Fanout),
     /// Publishes at one server and receives at another.
     Cross(Cross),
+    /// Takes all servers' connections to Redis away and waits for them to hear each other again.
+    Rejoin(Rejoin),
     /// Connects and closes, over and over.
     Handshakes(Handshakes),
     /// Connects, stays, and looks at the server's memory.
@@ -27,6 +29,7 @@ fn main() -> Result<()> {
     let report = match Mode::parse() {
         Mode::Fanout(run) => run.run()?,
         Mode::Cross(run) => run.run()?,
+        Mode::Rejoin(run) => run.run()?,
         Mode::Handshakes(run) => run.run()?,
         Mode::Idle(run) => run.run()?,
         Mode::Stay(run) => run.run()?,

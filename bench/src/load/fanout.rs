@@ -1,17 +1,14 @@
-//! Publishing to a room: within one server, and from one server to another.
+//! Publishing to a room within one server.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::race::{INTRODUCTION, Race};
-use super::{PATIENCE, Swarm, raise_open_files, seconds};
+use super::race::Race;
+use super::{Swarm, raise_open_files, seconds};
 use crate::process;
-
-/// How long to wait before publishing it again.
-const INTRODUCTION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One server, everybody in one room.
 #[derive(clap::Args)]
@@ -83,82 +80,4 @@ impl Fanout {
             "generator_busy": own_cpu as f64 / elapsed.as_nanos() as f64,
         }))
     }
-}
-
-/// Two servers on one bus: one client publishes at the one, one receives at the other.
-#[derive(clap::Args)]
-pub struct Cross {
-    /// The server published at.
-    #[arg(long)]
-    pub publish_at: SocketAddr,
-    /// The server received at.
-    #[arg(long)]
-    pub receive_at: SocketAddr,
-    /// The processes whose CPU time counts, in the order in which it is reported.
-    #[arg(long, value_delimiter = ',')]
-    pub pids: Vec<u32>,
-    /// Bytes of the argument.
-    #[arg(long, default_value_t = 100)]
-    pub payload: usize,
-    /// How long to run before measuring.
-    #[arg(long, value_parser = seconds, default_value = "1")]
-    pub warm_up: Duration,
-    /// How long to measure.
-    #[arg(long = "seconds", value_parser = seconds, default_value = "5")]
-    pub duration: Duration,
-}
-
-impl Cross {
-    /// Connects, publishes and measures.
-    pub fn run(&self) -> Result<Value> {
-        let mut swarm = Swarm::new()?;
-        let publisher = swarm.connect(self.publish_at, 1, 1)?;
-        let receiver = swarm.connect(self.receive_at, 1, 1)?[0];
-        introduce(&mut swarm, publisher[0], receiver)?;
-        let mut race = Race::start(swarm, &publisher, Some(receiver), 1, self.payload)?;
-        race.run_for(self.warm_up, u64::MAX)?;
-        race.reset();
-        let cpu_before = self.cpu()?;
-        let elapsed = race.run_for(self.duration, u64::MAX)?;
-        let events = race.completed;
-        let spent: Vec<f64> = self
-            .cpu()?
-            .iter()
-            .zip(cpu_before)
-            .map(|(after, before)| (after - before) as f64 / 1000.0 / events as f64)
-            .collect();
-        Ok(json!({
-            "mode": "cross",
-            "payload": self.payload,
-            "seconds": elapsed.as_secs_f64(),
-            "events": events,
-            "cpu_us_per_event": spent,
-            "p50_us": race.latencies.percentile_us(0.50),
-            "p99_us": race.latencies.percentile_us(0.99),
-        }))
-    }
-
-    fn cpu(&self) -> Result<Vec<u64>> {
-        self.pids.iter().map(|pid| process::cpu_ns(*pid)).collect()
-    }
-}
-
-/// Publishes until the receiver hears it: servers may listen before their bus does.
-fn introduce(swarm: &mut Swarm, publisher: usize, receiver: usize) -> Result<()> {
-    let started = Instant::now();
-    let mut happenings = Vec::new();
-    while started.elapsed() < PATIENCE {
-        swarm.publish(publisher, INTRODUCTION, "")?;
-        let sent = Instant::now();
-        while let Some(left) = INTRODUCTION_INTERVAL.checked_sub(sent.elapsed()) {
-            swarm.turn(left.max(Duration::from_millis(1)), &mut happenings)?;
-            if happenings
-                .drain(..)
-                .any(|happening| happening.client == receiver)
-            {
-                return Ok(());
-            }
-        }
-    }
-    bail!("no event crossed from one server to the other in {PATIENCE:?}")
 }

@@ -5,11 +5,13 @@
 
 mod churn;
 mod client;
+mod cross;
 mod fanout;
 mod handshakes;
 mod idle;
 mod polling;
 mod race;
+mod rejoin;
 mod slow_readers;
 mod stay;
 mod swarm;
@@ -17,9 +19,11 @@ mod websocket;
 
 pub use churn::Churn;
 pub use client::{Kind, Opening};
-pub use fanout::{Cross, Fanout};
+pub use cross::Cross;
+pub use fanout::Fanout;
 pub use handshakes::Handshakes;
 pub use idle::Idle;
+pub use rejoin::Rejoin;
 pub use slow_readers::SlowReaders;
 pub use stay::Stay;
 pub use swarm::{Happening, Swarm};

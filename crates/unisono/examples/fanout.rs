@@ -1,5 +1,6 @@
 //! The server that is measured: every socket joins `room`; on `pub` with one argument it emits `msg` with the same argument to
-//! `room`, sender included. On `ask` it asks the client for an acknowledgement, for a second.
+//! `room`, sender included. On `tell` with a room and an argument it does so to that room; on `join` with a list of rooms the client joins
+//! them. On `ask` it asks the client for an acknowledgement, for a second.
 //!
 //! Environment: `PORT` (3000), `REDIS_URL` (alone if unset), `REDIS_ADAPTER` (`classic`), `WORKERS` (threads, one per core if unset),
 //! `PING_INTERVAL_MS` (25000), `PING_TIMEOUT_MS` (20000), `QUEUE_BYTES` (the library's default of 1 MiB). Prints `up` when it listens.
@@ -8,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use unisono::{Args, Io, Namespace, Socket, Space, Value};
+use unisono::{Args, Data, Io, Namespace, Socket, Space, Value};
 use unisono_redis::{RedisBroker, RedisConfig};
 
 async fn join(socket: Socket) {
@@ -19,6 +20,20 @@ async fn publish(space: Space, Args(mut args): Args) {
     let value = args.pop().unwrap_or(Value::Null);
     if let Err(error) = space.to("room").emit("msg", &value) {
         eprintln!("cannot emit: {error}");
+    }
+}
+
+async fn tell(space: Space, Data((room, value)): Data<(String, Value)>) {
+    if let Err(error) = space.to(&room).emit("msg", &value) {
+        eprintln!("cannot emit: {error}");
+    }
+}
+
+async fn join_more(socket: Socket, Data(rooms): Data<Vec<String>>) {
+    for room in rooms {
+        if let Err(error) = socket.join(&room) {
+            eprintln!("cannot join: {error}");
+        }
     }
 }
 
@@ -42,6 +57,8 @@ async fn run(port: u16) -> Result<(), Box<dyn std::error::Error>> {
     let namespace = Namespace::new("/")
         .on_connect(join)
         .on("pub", publish)
+        .on("tell", tell)
+        .on("join", join_more)
         .on("ask", ask);
     let mut io = Io::builder()
         .namespace(namespace)

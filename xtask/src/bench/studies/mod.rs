@@ -1,6 +1,7 @@
 //! Studies: runs that answer one question each, with a table of their own. They take minutes, so each runs only when it is asked for by name.
 
 mod churn;
+mod cluster;
 mod fanout_matrix;
 mod heap;
 mod slow_readers;
@@ -27,15 +28,18 @@ pub(super) enum Study {
     Churn,
     /// Some clients stop reading: what do the others feel?
     SlowReaders,
+    /// Several pods on one Redis: per event, per pod, per room.
+    Cluster,
 }
 
 impl Study {
-    pub(super) const ALL: [Study; 5] = [
+    pub(super) const ALL: [Study; 6] = [
         Study::FanoutMatrix,
         Study::Workers,
         Study::Heap,
         Study::Churn,
         Study::SlowReaders,
+        Study::Cluster,
     ];
 
     /// Measures and prints; every sample comes back.
@@ -51,6 +55,7 @@ impl Study {
             Study::Heap => heap::run(options, programs),
             Study::Churn => churn::run(options, programs),
             Study::SlowReaders => slow_readers::run(options, programs),
+            Study::Cluster => cluster::run(options, programs, servers),
         }
     }
 }
@@ -63,6 +68,7 @@ impl fmt::Display for Study {
             Study::Heap => "heap",
             Study::Churn => "churn",
             Study::SlowReaders => "slow-readers",
+            Study::Cluster => "cluster",
         })
     }
 }
