@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use redis::Value;
+use redis::{Cmd, Pipeline, Value};
 use tokio::sync::watch;
 
 use crate::buffer::Outgoing;
@@ -13,9 +13,10 @@ use crate::link::{Connections, Link};
 /// Sends until the link is closed. One pipeline is in flight at a time; what arrives meanwhile makes the next.
 pub(crate) async fn run(link: Arc<Link>) {
     let mut connections = link.connections.subscribe();
+    let mut latest = None;
     while !link.is_closed() {
-        let current = connections.borrow_and_update().clone();
-        let Some(current) = current else {
+        refresh(&mut latest, &mut connections);
+        let Some(current) = &mut latest else {
             // The sender is in `link`, which we hold, so this ends with a change.
             let _ = connections.changed().await;
             continue;
@@ -33,28 +34,35 @@ pub(crate) async fn run(link: Arc<Link>) {
     }
 }
 
+/// Takes over the connections that there are now, if they are others: to clone them for each message is a part of what it costs.
+fn refresh(
+    latest: &mut Option<Connections>,
+    connections: &mut watch::Receiver<Option<Connections>>,
+) {
+    let now = connections.borrow_and_update();
+    let generation = |of: &Option<Connections>| of.as_ref().map(|of| of.generation);
+    if generation(&now) != generation(latest) {
+        *latest = now.clone();
+    }
+}
+
 /// A batch that is not confirmed is given up, never repeated: Redis may have it already.
 async fn send(
     link: &Link,
-    mut current: Connections,
+    current: &mut Connections,
     connections: &mut watch::Receiver<Option<Connections>>,
     batch: &[Outgoing],
 ) {
-    let command = link.config.adapter.publish_command();
-    let mut pipeline = redis::pipe();
-    for message in batch {
-        pipeline
-            .cmd(command)
-            .arg(&*message.channel)
-            .arg(&message.payload[..]);
-    }
+    let pipeline = pipeline(link.config.adapter.publish_command(), batch);
     let counters = &link.counters;
     let sent_ms = link.now_ms();
-    let mut followed = link.followed.subscribe();
     let wanted = link.wanted_version();
     let sending = async {
         // Whoever subscribes and then publishes hears it; nearly always there is nothing to wait for.
-        let _ = followed.wait_for(|&version| version >= wanted).await;
+        if *link.followed.borrow() < wanted {
+            let mut followed = link.followed.subscribe();
+            let _ = followed.wait_for(|&version| version >= wanted).await;
+        }
         let publisher = &mut current.publisher;
         publisher
             .send_packed_commands(&pipeline, 0, batch.len())
@@ -91,6 +99,22 @@ async fn send(
             let _ = connections.changed().await;
         }
     }
+}
+
+/// Each with room for what it says: growing step by step costs more than the words.
+fn pipeline(command: &str, batch: &[Outgoing]) -> Pipeline {
+    const WORDS: usize = 3;
+    let mut pipeline = Pipeline::with_capacity(batch.len());
+    for message in batch {
+        let bytes = command.len() + message.channel.len() + message.payload.len();
+        let mut publish = Cmd::with_capacity(WORDS, bytes);
+        publish
+            .arg(command)
+            .arg(&*message.channel)
+            .arg(&message.payload[..]);
+        pipeline.add_command(publish);
+    }
+    pipeline
 }
 
 /// How many messages Redis refused; says why.
