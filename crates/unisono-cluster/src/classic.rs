@@ -41,7 +41,6 @@ mod answer;
 pub(crate) mod body;
 mod channel;
 mod decode;
-mod emission;
 pub(crate) mod encode;
 mod error;
 pub(crate) mod request;
@@ -54,7 +53,6 @@ pub use channel::{
 };
 pub use decode::{Message, decode};
 pub(crate) use decode::{peek_seq, peek_uid};
-pub use emission::Emission;
 pub use encode::{Template, encode, encode_template};
 pub use error::{DecodeError, EncodeError, RequestError};
 pub use request::{

@@ -31,6 +31,7 @@ pub mod answering;
 pub mod broadcast;
 pub mod broker;
 pub mod classic;
+mod emission;
 mod glob;
 pub mod limits;
 pub mod memory;
@@ -46,9 +47,10 @@ pub use broker::{
     Broker, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError, Subscription,
 };
 pub use classic::{
-    Answer, AnswerBody, Change, DecodeError, Emission, EncodeError, Request, RequestBody,
-    RequestError, Template,
+    Answer, AnswerBody, Change, DecodeError, EncodeError, Request, RequestBody, RequestError,
+    Template,
 };
+pub use emission::Emission;
 pub use memory::{MemoryBroker, MemoryBus};
 pub use node::{
     Answered, AskError, Awaited, Expired, Ledger, Node, NodeStats, Received, TooManyEchoes,

@@ -21,7 +21,7 @@ use door::Door;
 pub use error::EmitterError;
 
 /// Publishes to all nodes without being one: it subscribes to nothing, answers nothing and is never counted. What
-/// `@socket.io/redis-emitter` is for Node.js, and heard by the same pods: Node.js's with the classic adapter, and ours.
+/// `@socket.io/redis-emitter` is for Node.js, and heard by the same pods: Node.js's and ours, of the adapter that the configuration names ([`RedisConfig::adapter`]).
 ///
 /// Clones are cheap and share one connection, which is opened when it is first needed, and anew after it broke.
 ///
@@ -130,7 +130,7 @@ impl Emitter {
     }
 
     async fn request(self, body: Result<RequestBody, EmitterError>) -> Result<u64, EmitterError> {
-        let emission = Emission::request(self.door.key(), &self.nsp, body?)?;
+        let emission = Emission::request(self.door.adapter(), self.door.key(), &self.nsp, body?)?;
         Ok(self.door.publish(&self.nsp, &emission).await?)
     }
 }
@@ -189,7 +189,7 @@ impl EmitterBroadcast {
                 args: args?,
                 ..self.message
             };
-            let emission = Emission::broadcast(door.key(), &nsp, &message)?;
+            let emission = Emission::broadcast(door.adapter(), door.key(), &nsp, &message)?;
             Ok(door.publish(&nsp, &emission).await?)
         }
     }

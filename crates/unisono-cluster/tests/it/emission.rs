@@ -1,8 +1,11 @@
 //! What emitters publish, against what `@socket.io/redis-emitter` 5.1 was recorded to publish.
 
 use bytes::Bytes;
-use unisono_cluster::classic::{Emission, decode};
-use unisono_cluster::{Broadcast, EncodeError, Flags, Members, RequestBody};
+use unisono_cluster::classic::decode;
+use unisono_cluster::{
+    Adapter, Broadcast, Emission, EncodeError, Flags, Members, RequestBody, SubscriptionMode,
+    sharded,
+};
 use unisono_proto::Value;
 
 use crate::support::{event, hex, names, str};
@@ -12,7 +15,10 @@ fn check_request(body: RequestBody, recorded: &str) {
         channel: "socket.io-request#/#".to_owned(),
         payload: Bytes::copy_from_slice(recorded.as_bytes()),
     };
-    assert_eq!(Emission::request("socket.io", "/", body), Ok(expected));
+    assert_eq!(
+        Emission::request(Adapter::Classic, "socket.io", "/", body),
+        Ok(expected)
+    );
 }
 
 #[test]
@@ -62,7 +68,8 @@ fn broadcasts_say_that_no_node_sent_them() {
         },
         ..event(&[str("fromEmitter"), Value::Int(1)])
     };
-    let emission = Emission::broadcast("socket.io", "/chat", &broadcast).expect("it encodes");
+    let emission = Emission::broadcast(Adapter::Classic, "socket.io", "/chat", &broadcast)
+        .expect("it encodes");
     assert_eq!(emission.channel, "socket.io#/chat#r1#");
     let message = decode(&emission.payload).expect("it decodes");
     assert_eq!(
@@ -77,7 +84,7 @@ fn broadcasts_say_that_no_node_sent_them() {
         },
         ..broadcast
     };
-    let refused = Emission::broadcast("socket.io", "/", &local);
+    let refused = Emission::broadcast(Adapter::Classic, "socket.io", "/", &local);
     assert_eq!(refused, Err(EncodeError::Local));
 }
 
@@ -95,4 +102,25 @@ fn empty_texts_are_no_rooms_and_no_flags() {
     wrong.pop();
     wrong.extend(hex("a1 72"));
     assert!(decode(&wrong).is_err());
+}
+
+#[test]
+fn the_sharded_adapter_has_its_own_channels_and_bytes() {
+    let adapter = Adapter::Sharded(SubscriptionMode::Dynamic);
+    let broadcast = Broadcast {
+        rooms: names(&["r1"]),
+        ..event(&[str("hi")])
+    };
+    let emission = Emission::broadcast(adapter, "socket.io", "/", &broadcast).expect("it encodes");
+    assert_eq!(emission.channel, "socket.io#/#r1#");
+    let message = sharded::decode(&emission.payload).expect("it decodes");
+    assert_eq!(message.uid, "emitter");
+    let body = RequestBody::Disconnect {
+        members: Members::default(),
+        close: false,
+    };
+    let emission = Emission::request(adapter, "socket.io", "/", body).expect("it encodes");
+    assert_eq!(emission.channel, "socket.io#/#");
+    let message = sharded::decode(&emission.payload).expect("it decodes");
+    assert_eq!(message.uid, "emitter");
 }

@@ -10,7 +10,7 @@ use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
-use unisono_cluster::Emission;
+use unisono_cluster::{Adapter, Emission};
 
 use crate::commander::{CommandError, CommandErrorKind};
 use crate::config::RedisConfig;
@@ -68,6 +68,10 @@ impl Door {
         Self::new(self.config.clone(), self.key.clone(), deadline)
     }
 
+    pub(super) fn adapter(&self) -> Adapter {
+        self.config.adapter
+    }
+
     pub(super) fn key(&self) -> &str {
         &self.key
     }
@@ -84,7 +88,7 @@ impl Door {
             Ok(Err(failure)) => return Err(unavailable(failure.into())),
             Err(_) => return Err(unavailable(late())),
         };
-        let mut command = redis::cmd("PUBLISH");
+        let mut command = redis::cmd(self.config.adapter.publish_command());
         command.arg(&emission.channel).arg(&emission.payload[..]);
         let reply = timeout_at(deadline, command.query_async(&mut connection.redis)).await;
         let (kind, source) = match reply {
