@@ -11,7 +11,7 @@ use unisono_proto::engine::{Rejection, Sid, Transport, parse_query};
 use super::answer::{self, Answer};
 use super::entry::{self, Pass};
 use super::handover::{Kind, hand_over};
-use super::request::refuse;
+use super::request::{Step, refuse};
 use super::{PeerAddr, hooks, websocket};
 use crate::conn::{Conn, Handshake};
 use crate::dialect::Dialect;
@@ -22,34 +22,49 @@ use crate::session::{Payload, Session};
 /// The session id of a new session, for proxies that keep a client without cookies on its node.
 pub(super) const SID_HEADER: HeaderName = HeaderName::from_static("x-unisono-sid");
 
-/// Opens a session, if nothing and nobody is against it.
-pub(super) async fn begin<B>(
+/// Opens a session, if nothing and nobody is against it. Where nobody is asked, at once.
+pub(super) fn begin<B: Send + 'static>(
     server: Arc<Server>,
     transport: Transport,
     dialect: Dialect,
     request: Request<B>,
-) -> Answer {
+) -> Step<B> {
     let pass = match entry::enter(&server, &request) {
         Ok(pass) => pass,
-        Err(answer) => return answer,
+        Err(answer) => return Step::Answered(answer),
     };
     let switching = match transport {
         Transport::Polling => None,
         Transport::WebSocket => match websocket::switching_protocols(&request) {
             Some(answer) => Some(answer),
-            None => return websocket::refuse(&server),
+            None => return Step::Answered(websocket::refuse(&server)),
         },
     };
-    let question = hooks::question(&server, &request, pass.client_address());
-    if let Err(answer) = hooks::allow(&server, question).await {
-        return answer;
+    match hooks::question(&server, &request, pass.client_address()) {
+        None => Step::Answered(let_in(&server, request, dialect, pass, switching)),
+        Some(question) => Step::Works(Box::pin(async move {
+            match hooks::allow(&server, question).await {
+                Ok(()) => let_in(&server, request, dialect, pass, switching),
+                Err(answer) => answer,
+            }
+        })),
     }
-    if let Err(answer) = entry::refuse_draining(&server) {
+}
+
+/// Opens the session, unless a drain has begun meanwhile. `switching` is the answer if it is on a WebSocket.
+fn let_in<B>(
+    server: &Arc<Server>,
+    request: Request<B>,
+    dialect: Dialect,
+    pass: Pass,
+    switching: Option<Answer>,
+) -> Answer {
+    if let Err(answer) = entry::refuse_draining(server) {
         return answer;
     }
     match switching {
-        None => polling(&server, &request, dialect, pass),
-        Some(answer) => websocket(&server, request, dialect, pass, answer),
+        None => polling(server, &request, dialect, pass),
+        Some(answer) => websocket(server, request, dialect, pass, answer),
     }
 }
 

@@ -113,14 +113,11 @@ pub(super) fn question<B>(
 ///
 /// # Errors
 /// The answer, if it may not.
-pub(super) async fn allow(
-    server: &Server,
-    question: Option<HandshakeRequest>,
-) -> Result<(), Answer> {
-    let (Some(hook), Some(request)) = (&server.config.hooks.allow_request, question) else {
+pub(super) async fn allow(server: &Server, question: HandshakeRequest) -> Result<(), Answer> {
+    let Some(hook) = &server.config.hooks.allow_request else {
         return Ok(());
     };
-    let mut decision = pin!(async { hook(request).await });
+    let mut decision = pin!(async { hook(question).await });
     // `None` if it panics. It is not polled again then.
     let decision = poll_fn(|cx| {
         catch_unwind(AssertUnwindSafe(|| decision.as_mut().poll(cx)))

@@ -22,7 +22,7 @@ use crate::session::is_ours;
 use crate::stats::Refusal;
 
 /// What is left to do for an answer.
-enum Step<B> {
+pub(super) enum Step<B> {
     Answered(Answer),
     /// A long poll: it needs little for the time that it waits, which is most of a session's life.
     Polls {
@@ -134,8 +134,7 @@ where
     match (admission, found) {
         (Err(rejection), _) => Step::Answered(refuse(&server, &rejection)),
         (Ok(Admission::Handshake(transport)), _) => {
-            let session = handshake::begin(server, transport, dialect, request);
-            Step::Works(Box::pin(session))
+            handshake::begin(server, transport, dialect, request)
         }
         (Ok(Admission::Upgrade(_)), Some(conn)) => {
             Step::Answered(handshake::upgrade(&server, conn, request))
