@@ -24,6 +24,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// Who has answered a broadcast, and who has not.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct BroadcastAcks {
     /// Ids of this node's sockets and what they answered, in the order of arrival.
     pub answers: Vec<(String, Vec<Value>)>,

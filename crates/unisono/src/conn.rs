@@ -4,6 +4,7 @@
 //! here and wake that task; it then drains the whole queue with one vectored write.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -50,7 +51,9 @@ pub(crate) struct Conn {
 }
 
 /// The request that opened the session. Kept as it arrived, in as few bytes as possible.
-#[derive(Debug, Default)]
+///
+/// Its `Debug` form leaves the query and the headers out: credentials are in them.
+#[derive(Default)]
 pub struct Handshake {
     /// Path and query of the request.
     pub url: Box<str>,
@@ -89,6 +92,16 @@ impl Handshake {
     /// The query string, without its question mark.
     pub fn query(&self) -> &str {
         self.url.split_once('?').map_or("", |(_, query)| query)
+    }
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.url.split('?').next();
+        f.debug_struct("Handshake")
+            .field("path", &path.unwrap_or_default())
+            .field("client_address", &self.client_address())
+            .finish_non_exhaustive()
     }
 }
 

@@ -110,7 +110,12 @@ macro_rules! impl_handler {
             Fut: Future<Output = O> + Send + 'static,
             $($argument: FromCall<S>,)*
         {
-            #[allow(unused_mut, unused_variables, non_snake_case)]
+            #[allow(
+                unused_mut,
+                unused_variables,
+                non_snake_case,
+                reason = "the macro names variables after their types, and some functions have none"
+            )]
             fn call(&self, mut call: Call<'_>, state: &S) -> Result<BoxFuture<O>, ArgumentError> {
                 $(let $argument = $argument::from_call(&mut call, state)?;)*
                 Ok(Box::pin(self($($argument),*)))

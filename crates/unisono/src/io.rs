@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use unisono_cluster::{Broker, Ledger, LinkState, LinkStats, NodeStats};
+use unisono_proto::limits::MAX_NAMESPACE_LEN;
 
 use crate::builder::Builder;
 use crate::bus::{Bus, Requests};
@@ -169,8 +170,24 @@ impl IoBuilder {
     }
 
     /// Adds a namespace. Clients that ask for one that was not added get CONNECT_ERROR `Invalid namespace`.
+    ///
+    /// # Panics
+    /// A namespace of this name was added before, or no client could ever join it: a comma ends a name on the wire, and 512 bytes are the
+    /// longest.
     pub fn namespace<S: Clone + Send + Sync + 'static>(mut self, namespace: Namespace<S>) -> Self {
-        self.protocol.namespaces.push(namespace.into_parts());
+        let parts = namespace.into_parts();
+        if let Name::One(name) = &parts.name {
+            assert!(
+                !name.contains(',') && name.len() <= MAX_NAMESPACE_LEN,
+                "no client can join `{name}`: choose a name without a comma, of {MAX_NAMESPACE_LEN} bytes at most"
+            );
+            let is_it = |other: &Parts| matches!(&other.name, Name::One(other) if other == name);
+            assert!(
+                !self.protocol.namespaces.iter().any(is_it),
+                "there are two namespaces `{name}`: put their handlers into one"
+            );
+        }
+        self.protocol.namespaces.push(parts);
         self
     }
 

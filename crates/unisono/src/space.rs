@@ -75,6 +75,7 @@ enum Delivery {
 
 /// What an ordered broadcast tells the nodes beside its event; see [`Namespace::on_note`](crate::Namespace::on_note).
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Note {
     /// The revision of the state that the broadcast tells of.
     pub revision: Option<u32>,
@@ -86,6 +87,7 @@ pub struct Note {
 
 /// Whether a node's members get a broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decision {
     /// They get it now.
     Deliver,
@@ -295,7 +297,7 @@ impl Space {
     }
 
     /// Rooms with a member or a watcher on this node; the room of each socket's own id is not counted.
-    pub fn local_rooms(&self) -> usize {
+    pub fn local_room_count(&self) -> usize {
         self.0.rooms().room_count()
     }
 

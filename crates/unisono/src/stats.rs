@@ -6,6 +6,7 @@ use unisono_proto::connection::CloseReason;
 
 /// Why a request or a connection was refused or ended for something its peer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refusal {
     /// Unknown or disabled transport (HTTP 400, code 0).
     UnknownTransport,
@@ -71,7 +72,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: &'static [Self] = &[
         Self::UnknownTransport,
         Self::UnknownSid,
         Self::BadMethod,
@@ -140,7 +141,7 @@ impl Refusal {
 }
 
 /// Upper bounds of the lag histogram's buckets, in microseconds. A last bucket without bound follows.
-pub const LAG_BUCKETS_US: [u64; 12] = [
+pub const LAG_BUCKETS_US: &[u64] = &[
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_000_000,
 ];
 
@@ -214,11 +215,13 @@ impl Counters {
             slow_replaced: self.slow_replaced.load(Relaxed),
             echoes_missed: self.echoes_missed.load(Relaxed),
             refused: Refusal::ALL
-                .map(|r| (r.as_str(), self.refused[r as usize].load(Relaxed)))
-                .to_vec(),
+                .iter()
+                .map(|&r| (r.as_str(), self.refused[r as usize].load(Relaxed)))
+                .collect(),
             disconnects: CloseReason::ALL
-                .map(|r| (r.as_str(), self.disconnects[r as usize].load(Relaxed)))
-                .to_vec(),
+                .iter()
+                .map(|&r| (r.as_str(), self.disconnects[r as usize].load(Relaxed)))
+                .collect(),
             lag_buckets: self.lag.buckets.iter().map(|b| b.load(Relaxed)).collect(),
             lag_sum_us: self.lag.sum_us.load(Relaxed),
         }
@@ -227,6 +230,7 @@ impl Counters {
 
 /// A reading of all counters. Gauges are of this moment; everything else only grows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Open long-polling sessions.
     pub connections_polling: u64,
@@ -280,7 +284,7 @@ mod tests {
     #[test]
     fn every_refusal_has_its_own_counter_and_name() {
         let counters = Counters::default();
-        for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
+        for (index, &refusal) in Refusal::ALL.iter().enumerate() {
             assert_eq!(refusal as usize, index);
             counters.refuse(refusal);
         }
@@ -288,7 +292,7 @@ mod tests {
         assert!(stats.refused.iter().all(|&(_, n)| n == 1));
         let names: std::collections::HashSet<_> = stats.refused.iter().map(|r| r.0).collect();
         assert_eq!(names.len(), Refusal::ALL.len());
-        for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
+        for (index, &reason) in CloseReason::ALL.iter().enumerate() {
             assert_eq!(reason as usize, index);
         }
     }

@@ -31,7 +31,7 @@ pub(super) async fn admit(
 /// `hello` is the first event every socket gets.
 pub(super) async fn connect(socket: Socket, State(app): State<App>) {
     let verified = app.guard().is_verified(socket.auth());
-    let (socket_id, pod) = (socket.id(), app.pod_name());
+    let (socket_id, pod) = (socket.log_id(), app.pod_name());
     tracing::info!(socket = socket_id, pod, verified, "Socket.IO connection");
     send(&socket, "hello", &Hello { ok: true });
 }
@@ -68,7 +68,7 @@ pub(super) async fn mediasoup(ack: Ack) {
 /// user may come back on another socket.
 pub(super) async fn disconnect(socket: Socket, State(app): State<App>, reason: DisconnectReason) {
     tracing::debug!(
-        socket = socket.id(),
+        socket = socket.log_id(),
         reason = reason.as_str(),
         "socket gone"
     );

@@ -255,7 +255,7 @@ fn set_controller(
 
 fn dropped(socket: &Socket, event: &str) {
     tracing::debug!(
-        socket = socket.id(),
+        socket = socket.log_id(),
         event,
         "event dropped: malformed or no session id"
     );

@@ -213,7 +213,7 @@ impl Sessions {
             if let Some(room) = &entry.room {
                 // A socket is in a handful of sessions, whose names are short: far below both bounds.
                 if let Err(error) = socket.join(room) {
-                    tracing::error!(socket = socket.id(), %error, "cannot join a session's room");
+                    tracing::error!(socket = socket.log_id(), %error, "cannot join a session's room");
                 }
             }
             if entry.is_outrun() {

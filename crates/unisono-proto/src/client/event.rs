@@ -125,6 +125,9 @@ pub enum CommandError {
     /// More than [`MAX_NAMESPACES`](crate::limits::MAX_NAMESPACES) namespaces.
     #[error("too many namespaces on one connection")]
     TooManyNamespaces,
+    /// Credentials that are no map; a server would close the connection.
+    #[error("credentials must be a map")]
+    AuthNotAMap,
     /// More than [`MAX_PENDING_ACKS`](crate::limits::MAX_PENDING_ACKS) answers are awaited.
     #[error("too many answers are awaited")]
     TooManyAcks,

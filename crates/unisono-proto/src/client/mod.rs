@@ -164,6 +164,9 @@ impl Client {
         if self.namespaces.len() >= MAX_NAMESPACES {
             return Err(CommandError::TooManyNamespaces);
         }
+        if auth.as_ref().is_some_and(|auth| auth.as_map().is_none()) {
+            return Err(CommandError::AuthNotAMap);
+        }
         let connect = socket::encode(&Packet::Connect {
             nsp: nsp.to_owned(),
             data: auth,

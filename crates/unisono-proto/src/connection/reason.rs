@@ -2,6 +2,7 @@
 
 /// Why a connection ended, as Node's `disconnect` event names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CloseReason {
     /// The client ended the transport.
     TransportClose,
@@ -23,7 +24,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, for tables of counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: &'static [Self] = &[
         Self::TransportClose,
         Self::TransportError,
         Self::PingTimeout,

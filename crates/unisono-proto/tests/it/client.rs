@@ -220,6 +220,14 @@ fn a_server_that_never_opens() {
 }
 
 #[test]
+fn credentials_are_a_map() {
+    let mut client = Client::new(Config::default());
+    let refused = client.connect("/", Some("token".into()));
+    assert_eq!(refused, Err(CommandError::AuthNotAMap));
+    assert_eq!(client.connect("/", Some(Value::Map(Vec::new()))), Ok(()));
+}
+
+#[test]
 fn bounds() {
     let mut client = Client::new(Config::default());
     (0..MAX_NAMESPACES).for_each(|i| client.connect(&format!("/{i}"), None).unwrap());

@@ -43,6 +43,7 @@ pub enum SameSite {
 
 /// A cookie that would not be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CookieError {
     /// The name is empty or has a character other than letters, digits and ``!#$%&'*+-.^_`|~`` (RFC 6265, section 4.1.1).
     #[error("a cookie's name consists of letters, digits and !#$%&'*+-.^_`|~")]

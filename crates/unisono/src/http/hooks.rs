@@ -22,7 +22,9 @@ use crate::stats::Refusal;
 const ALLOW_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The request that wants to open a session, for [`allow_request`](crate::Builder::allow_request).
-#[derive(Clone, Debug)]
+///
+/// Its `Debug` form leaves the query and the headers out: credentials are in them.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct HandshakeRequest {
     /// `GET`.
@@ -35,8 +37,19 @@ pub struct HandshakeRequest {
     pub client_address: Option<IpAddr>,
 }
 
+impl fmt::Debug for HandshakeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandshakeRequest")
+            .field("path", &self.uri.path())
+            .field("client_address", &self.client_address)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What an answer answers, for [`response_headers`](crate::Builder::response_headers).
-#[derive(Clone, Copy, Debug)]
+///
+/// Its `Debug` form leaves the query, the headers and the session out: they open what they name.
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct ResponseContext<'a> {
     /// The request's method.
@@ -51,6 +64,16 @@ pub struct ResponseContext<'a> {
     pub is_handshake: bool,
     /// The session it belongs to. `None` for whatever is refused without one.
     pub sid: Option<&'a str>,
+}
+
+impl fmt::Debug for ResponseContext<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseContext")
+            .field("method", self.method)
+            .field("path", &self.uri.path())
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 type AllowRequest = Box<

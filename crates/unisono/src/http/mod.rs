@@ -15,7 +15,7 @@ mod switch;
 mod websocket;
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::{Ready, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -100,7 +100,7 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for SocketIoService<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
     ResBody: Send + 'static,
@@ -112,16 +112,20 @@ where
     type Error = S::Error;
     type Future = BoxFuture<Result<Self::Response, S::Error>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    /// Always: what is inside is waited for by those who want it. A layer there that lets in a few at a time is not held by polls that wait.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         if self.server.config.holds(request.uri().path()) {
             return Box::pin(request::handle(self.server.clone(), request));
         }
-        let response = self.inner.call(request);
-        Box::pin(async move { Ok(response.await?.map(Either::Right)) })
+        let mut inner = self.inner.clone();
+        Box::pin(async move {
+            poll_fn(|cx| inner.poll_ready(cx)).await?;
+            Ok(inner.call(request).await?.map(Either::Right))
+        })
     }
 }
 

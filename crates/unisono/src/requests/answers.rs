@@ -11,6 +11,7 @@ use crate::space::{Space, SpaceInner};
 
 /// How many other nodes were asked, and how many of them did not answer in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Nodes {
     /// Other nodes that were to answer. 0 without a broker, where there are none, or where the application has said `local`; and where
     /// they are not known, see [`unreachable`](Self::unreachable).
@@ -51,6 +52,7 @@ impl Nodes {
 /// What the nodes have answered: everything, or as much as came in time.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use = "some nodes may not have answered"]
+#[non_exhaustive]
 pub struct Answers<T> {
     /// The answers, those of this node first.
     pub answers: Vec<T>,

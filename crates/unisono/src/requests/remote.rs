@@ -144,6 +144,7 @@ impl RemoteSocket {
 
 /// The request that opened a connection, as nodes tell each other.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RemoteHandshake {
     /// The headers, names in lower case.
     pub headers: Vec<(String, String)>,

@@ -25,6 +25,7 @@ pub(crate) type ServerSideHandler = Arc<dyn Fn(ServerSide) -> BoxFuture + Send +
 
 /// An event that another node sent with [`Space::server_side_emit`], or a Node.js pod or emitter with `serverSideEmit`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ServerSide {
     /// The namespace.
     pub space: Space,

@@ -226,7 +226,7 @@ async fn the_disconnect_handler_runs_once_with_nodes_reason() {
     .await;
     assert!(reason.try_recv().is_err(), "a handler ran twice");
     assert_eq!(server.io.of("/").unwrap().local_len(), 0);
-    assert_eq!(server.io.of("/").unwrap().local_rooms(), 0);
+    assert_eq!(server.io.of("/").unwrap().local_room_count(), 0);
 }
 
 #[tokio::test]

@@ -10,10 +10,11 @@ use http::{Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tower_layer::Layer;
 use tower_service::Service;
-use unisono::{Io, Namespace, RequestBody};
+use unisono::{AnswerBody, Io, Namespace, RequestBody};
 
-use crate::raw::PATIENCE;
+use crate::raw::{PATIENCE, RawSocket, get};
 
 /// Puts its own answer in place of the one that lets a WebSocket in.
 #[derive(Clone)]
@@ -73,4 +74,40 @@ async fn may_answer_in_place_of_the_one_that_lets_a_websocket_in() {
         (stats.connections_websocket, stats.connections_polling),
         (0, 1)
     );
+}
+
+/// Never ready.
+#[derive(Clone)]
+struct Full;
+
+impl Service<Request<RequestBody>> for Full {
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = std::future::Pending<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<RequestBody>) -> Self::Future {
+        unreachable!("it is never ready")
+    }
+}
+
+#[tokio::test]
+async fn what_is_inside_and_not_ready_holds_back_its_own_requests_alone() {
+    let io = Io::builder().namespace(Namespace::new("/")).build();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let service = io.layer().layer(Full);
+    let serving = tokio::spawn(unisono::serve(listener, service, std::future::pending()));
+    let mut other = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n";
+    other.write_all(request).await.unwrap();
+    let polling = get(port, "EIO=4&transport=polling").await;
+    assert_eq!(polling.status, 200, "{polling:?}");
+    RawSocket::enter(port).await;
+    let unanswered = other.try_read(&mut [0; 1]).unwrap_err();
+    assert_eq!(unanswered.kind(), std::io::ErrorKind::WouldBlock);
+    serving.abort();
 }

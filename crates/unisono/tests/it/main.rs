@@ -37,6 +37,7 @@ mod raw;
 mod relay;
 mod requests;
 mod rooms;
+mod secrets;
 mod server;
 mod slow;
 mod slow_line;

@@ -142,7 +142,7 @@ async fn data_and_rooms_of_a_middleware_are_there_from_the_start() {
     let mut nameless = open(&server).await;
     nameless.send("40").await;
     assert_eq!(nameless.text().await, "44{\"message\":\"no name\"}");
-    assert_eq!(space.local_rooms(), 2);
+    assert_eq!(space.local_room_count(), 2);
 }
 
 #[tokio::test]

@@ -62,10 +62,10 @@ async fn a_flood_of_joins_ends_at_the_bound_and_the_connection_stays() {
     }
     assert_eq!(joined, 1000);
     assert_eq!(server.refused("rooms"), 200);
-    assert_eq!(server.io.of("/").unwrap().local_rooms(), 1000);
+    assert_eq!(server.io.of("/").unwrap().local_room_count(), 1000);
     drop(client);
     unisono_test::await_until("all rooms to be gone", crate::raw::PATIENCE, || {
-        server.io.of("/").unwrap().local_rooms() == 0
+        server.io.of("/").unwrap().local_room_count() == 0
     })
     .await;
 }

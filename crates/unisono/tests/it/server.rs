@@ -169,3 +169,16 @@ impl serde::Serialize for Spread {
         tuple.end()
     }
 }
+
+#[test]
+#[should_panic(expected = "there are two namespaces `/chat`")]
+fn a_namespace_is_declared_once() {
+    let io = Io::builder().namespace(Namespace::new("chat"));
+    drop(io.namespace(Namespace::new("/chat")));
+}
+
+#[test]
+#[should_panic(expected = "no client can join `/a,b`")]
+fn a_namespace_that_nobody_could_join_is_refused() {
+    drop(Io::builder().namespace(Namespace::new("/a,b")));
+}

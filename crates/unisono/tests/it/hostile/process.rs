@@ -183,7 +183,7 @@ async fn run(send_buffer: Option<u32>) {
 
 fn stats(io: &Io) -> String {
     let stats = io.stats();
-    let rooms = io.of("/").unwrap().local_rooms() as u64;
+    let rooms = io.of("/").unwrap().local_room_count() as u64;
     let gauges = [
         ("polling", stats.connections_polling),
         ("websocket", stats.connections_websocket),
