@@ -132,8 +132,11 @@ pub(super) async fn release_control(
     let mut state = entry.state();
     for _ in 0..GUARDED_ATTEMPTS {
         if !Controller::of(&state).is(user.as_deref(), socket.id()) {
-            let told = ControllerChanged::told(&state, now_ms());
-            return send_control_changed(&socket, &told);
+            // Not this state: what the store has answered with may have been overtaken on the way.
+            return app.sessions().show(&entry, |state| {
+                let told = ControllerChanged::told(state, now_ms());
+                send_control_changed(&socket, &told);
+            });
         }
         let payload = ControllerChanged {
             controller_id: None,

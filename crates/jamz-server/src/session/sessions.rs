@@ -216,12 +216,22 @@ impl Sessions {
                     tracing::error!(socket = socket.log_id(), %error, "cannot join a session's room");
                 }
             }
-            if entry.is_outrun() {
-                // What the others were shown, this one must be told when it is read.
-                entry.replica().set_untold();
-            }
-            show(&entry.state());
+            self.show_current(entry, show);
         });
+    }
+
+    /// Shows somebody in the session the state as the others here know it: `show` runs with it,
+    /// and nothing is delivered in between.
+    pub fn show(&self, entry: &Entry, show: impl FnOnce(&SessionState)) {
+        self.space().conduct(|| self.show_current(entry, show));
+    }
+
+    fn show_current(&self, entry: &Entry, show: impl FnOnce(&SessionState)) {
+        if entry.is_outrun() {
+            // What the others were shown, this one must be told when it is read.
+            entry.replica().set_untold();
+        }
+        show(&entry.state());
     }
 
     /// A broadcast to those in the session who are on this pod.

@@ -153,6 +153,10 @@ impl Sessions {
             let known = entry.state();
             let complete = entry.replica().finish_load(stored);
             let state = entry.state();
+            if !complete && entry.is_outrun() {
+                // Clients were shown a newer state while this one was read. It is read next.
+                return complete;
+            }
             let moved = Controller::of(&known) != Controller::of(&state);
             // The pod that wrote it may have shown it to our clients as well.
             let told = entry.shown() == state.revision && !moved;
