@@ -1,10 +1,12 @@
 //! The wall clock in the unit that clients and stores use.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since the epoch; 0 on a clock that is set before it.
+/// Milliseconds since the epoch; 0 on a clock that is set before it. Where the runtime's clock
+/// runs ahead of the machine's, as it does in a simulation, so does this one.
 pub fn now_ms() -> u64 {
-    SystemTime::now()
+    let ahead = tokio::time::Instant::now().into_std() - Instant::now();
+    (SystemTime::now() + ahead)
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

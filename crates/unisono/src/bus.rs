@@ -1,9 +1,10 @@
 //! What all namespaces of a server need to reach the other nodes.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use unisono_cluster::node::subscriptions;
 use unisono_cluster::sharded::Followed;
 use unisono_cluster::{Broker, Ledger, Subscription};

@@ -261,7 +261,7 @@ impl IoBuilder {
                 runtime: Handle::current(),
                 ledger: Ledger::default(),
                 describing: Describing::default(),
-                epoch: epoch.into_std(),
+                epoch,
                 followed: Mutex::default(),
             })
         });

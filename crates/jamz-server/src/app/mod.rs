@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use health::Health;
 pub use pod::{Backing, Pod, StartError};
-use unisono_cluster::{Broker, MemoryBroker};
+use unisono_cluster::Broker;
 use unisono_redis::RedisBroker;
 use watch::watch_link;
 
@@ -37,7 +37,7 @@ pub(crate) enum Link {
     /// Through Redis.
     Redis(Arc<RedisBroker>),
     /// Within this process.
-    InProcess(Arc<MemoryBroker>),
+    InProcess(Arc<dyn Broker>),
 }
 
 impl Link {

@@ -40,6 +40,13 @@ pub enum Backing {
         /// Keeps the sessions.
         sessions: SharedSessions,
     },
+    /// What somebody else has made.
+    Given {
+        /// Carries the messages.
+        link: Arc<dyn Broker>,
+        /// Keeps the sessions and publishes what it commits.
+        store: Arc<dyn Store>,
+    },
 }
 
 /// Why a pod does not start.
@@ -173,6 +180,7 @@ fn join(redis: Option<&RedisSettings>, backing: Backing) -> (Link, Arc<dyn Store
     let (bus, sessions) = match backing {
         Backing::Configured => (MemoryBus::new(), SharedSessions::default()),
         Backing::InProcess { bus, sessions } => (bus, sessions),
+        Backing::Given { link, store } => return (Link::InProcess(link), store),
     };
     let broker = Arc::new(bus.broker());
     let store = MemoryStore::new(sessions, broker.clone());

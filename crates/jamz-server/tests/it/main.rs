@@ -20,6 +20,7 @@ mod memory;
 mod outage;
 mod process;
 mod sessions;
+mod simulation;
 mod stock;
 mod store;
 mod support;

@@ -75,7 +75,7 @@ impl Script {
                 at_ms: random.u64(0..STEPS_MS),
                 act: match random.u8(..20) {
                     roll if roll < fault_rate => Act::Fault(fault(&mut random, pods)),
-                    19 if has_strangers => stranger(&mut random),
+                    16.. if has_strangers => stranger(&mut random),
                     _ => act(&mut random, pods),
                 },
             })
