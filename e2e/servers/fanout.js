@@ -1,11 +1,11 @@
 // The Node server of the benchmark: everybody in one room, `pub` is passed on to it as `msg`. Contract: README.md.
 
 import { createServer } from "node:http";
-import { createAdapter } from "@socket.io/redis-adapter";
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { Redis } from "ioredis";
 import { Server } from "socket.io";
 
-const { PORT = "0", REDIS_URL, PING_INTERVAL_MS = "25000", PING_TIMEOUT_MS = "20000" } = process.env;
+const { PORT = "0", REDIS_URL, REDIS_ADAPTER = "classic", PING_INTERVAL_MS = "25000", PING_TIMEOUT_MS = "20000" } = process.env;
 const http = createServer();
 const io = new Server(http, {
   transports: ["websocket", "polling"],
@@ -17,7 +17,8 @@ const io = new Server(http, {
 let subscriber;
 if (REDIS_URL) {
   subscriber = new Redis(REDIS_URL);
-  io.adapter(createAdapter(new Redis(REDIS_URL), subscriber));
+  const publisher = new Redis(REDIS_URL);
+  io.adapter(REDIS_ADAPTER === "sharded" ? createShardedAdapter(publisher, subscriber) : createAdapter(publisher, subscriber));
 }
 io.on("connection", (socket) => {
   socket.join("room");

@@ -2,7 +2,7 @@
 //! `room`, sender included. On `tell` with a room and an argument it does so to that room; on `join` with a list of rooms the client joins
 //! them. On `ask` it asks the client for an acknowledgement, for a second.
 //!
-//! Environment: `PORT` (3000), `REDIS_URL` (alone if unset), `REDIS_ADAPTER` (`classic`), `WORKERS` (threads, one per core if unset),
+//! Environment: `PORT` (3000), `REDIS_URL` (alone if unset), `REDIS_ADAPTER` (`classic`, or `sharded`, whose subscriptions are dynamic), `WORKERS` (threads, one per core if unset),
 //! `PING_INTERVAL_MS` (25000), `PING_TIMEOUT_MS` (20000), `QUEUE_BYTES` (the library's default of 1 MiB). Prints `up` when it listens.
 
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use unisono::{Args, Data, Io, Namespace, Socket, Space, Value};
+use unisono_cluster::{Adapter, SubscriptionMode};
 use unisono_redis::{RedisBroker, RedisConfig};
 
 async fn join(socket: Socket) {
@@ -53,6 +54,16 @@ fn milliseconds(name: &str, default: u64) -> Result<Duration, std::num::ParseInt
     Ok(Duration::from_millis(number))
 }
 
+fn adapter() -> Result<Adapter, Box<dyn std::error::Error>> {
+    match std::env::var("REDIS_ADAPTER").as_deref() {
+        Err(_) | Ok("" | "classic") => Ok(Adapter::Classic),
+        Ok("sharded") => Ok(Adapter::Sharded(SubscriptionMode::Dynamic)),
+        Ok(other) => {
+            Err(format!("REDIS_ADAPTER is `{other}`, but must be `classic` or `sharded`").into())
+        }
+    }
+}
+
 async fn run(port: u16) -> Result<(), Box<dyn std::error::Error>> {
     let namespace = Namespace::new("/")
         .on_connect(join)
@@ -68,16 +79,8 @@ async fn run(port: u16) -> Result<(), Box<dyn std::error::Error>> {
         io = io.queue_limits(bytes.parse()?, 4096);
     }
     if let Ok(url) = std::env::var("REDIS_URL") {
-        let adapter = std::env::var("REDIS_ADAPTER").unwrap_or_else(|_| "classic".to_owned());
-        if adapter != "classic" {
-            return Err(
-                format!("REDIS_ADAPTER `{adapter}` is not supported; use `classic`").into(),
-            );
-        }
-        io = io.broker(
-            Arc::new(RedisBroker::start(RedisConfig::parse(&url)?)),
-            "socket.io",
-        );
+        let config = RedisConfig::parse(&url)?.adapter(adapter()?)?;
+        io = io.broker(Arc::new(RedisBroker::start(config)), "socket.io");
     }
     let io = io.build();
     let socket = tokio::net::TcpSocket::new_v4()?;

@@ -15,8 +15,8 @@ use crate::tools;
 /// Those that can share a bus.
 const SERVERS: [Server; 2] = [Server::Node, Server::Unisono];
 
-/// How pods speak to each other. A further one needs servers that take it from `REDIS_ADAPTER`.
-const ADAPTERS: [&str; 1] = ["classic"];
+/// How pods speak to each other; the sharded one with a channel for each room that somebody is in, as is Node's default.
+const ADAPTERS: [&str; 2] = ["classic", "sharded"];
 
 /// Rooms that are heard again after Redis has closed all connections.
 const ROOMS: usize = 10_000;
@@ -306,7 +306,8 @@ fn render(adapter: &str, all: &[Samples]) -> String {
             median(&all.iter().find(is_one)?.values, value)
         };
         let [node, unisono] = SERVERS.map(of);
-        let ratio = unisono.zip(node).map(|(unisono, node)| unisono / node);
+        let ratio = unisono.zip(node.filter(|node| *node > 0.0));
+        let ratio = ratio.map(|(unisono, node)| unisono / node);
         let cells = [cell(node, 9), cell(unisono, 10), cell(ratio, 9)].concat();
         writeln!(text, "{label:<62}{cells}").expect("writing to a string does not fail");
     }
