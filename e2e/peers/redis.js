@@ -1,11 +1,24 @@
 // Redis clients and adapters of a Node pod, for either client library.
 
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
-import { Redis } from "ioredis";
+import { Cluster, Redis } from "ioredis";
 import { createClient } from "redis";
 
+/** One server, `redis+sentinel://host:port,host:port/master-name`, or several URLs with commas between: a Redis Cluster. */
+function openIoredis(url) {
+  const sentinel = /^redis\+sentinel:\/\/([^/]+)\/(.+)$/.exec(url);
+  if (sentinel) {
+    const sentinels = sentinel[1].split(",").map((address) => {
+      const [host, port] = address.split(":");
+      return { host, port: Number(port) };
+    });
+    return new Redis({ sentinels, name: sentinel[2] });
+  }
+  return url.includes(",") ? new Cluster(url.split(",")) : new Redis(url);
+}
+
 function open(library, url, onError) {
-  if (library === "ioredis") return new Redis(url).on("error", onError);
+  if (library === "ioredis") return openIoredis(url).on("error", onError);
   if (library === "redis") return createClient({ url }).on("error", onError);
   throw new Error(`REDIS_CLIENT must be ioredis or redis, not ${library}`);
 }

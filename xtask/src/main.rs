@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod demo;
 mod fuzz;
+mod servers;
 mod soak;
 mod step;
 mod test;

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::step::{self, BUILD_DEADLINE, TEST_DEADLINE, step};
-use crate::{tools, workspace};
+use crate::{servers, tools, workspace};
 
 /// Installs what is missing, then runs the tests, the examples in the documentation and the self-test of the JavaScript peers.
 /// `arguments` go to the test runner; with any, only the runner runs.
@@ -13,6 +13,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     step("programs", tools::ensure_programs)?;
     let has_node = step("node packages", tools::ensure_node_packages)?;
     step("python packages", tools::ensure_python_packages)?;
+    step("other servers", servers::ensure_servers)?;
     step("rust client", tools::build_rust_client)?;
     if arguments.is_empty() && has_node {
         step("peers against each other", peers)?;

@@ -78,9 +78,11 @@ impl CommandError {
 
     /// True when this user lacks a right: to the command, to the key, or to what a script did.
     pub fn is_no_permission(&self) -> bool {
-        // Redis 6 says `ERR` when it was in a script.
+        // Redis 6 and Valkey say `ERR` when it was in a script.
         let in_script = |text: &str| {
-            text.contains("The user executing the script can't") || text.contains("NOPERM")
+            text.contains("The user executing the script can't")
+                || text.contains("ACL failure in script")
+                || text.contains("NOPERM")
         };
         self.code() == Some("NOPERM") || self.detail().is_some_and(in_script)
     }

@@ -25,7 +25,7 @@
 //! What Redis does not let a link do shows in [`RedisBroker::refusal`], with the ACL rule that allows it ([`RedisConfig::acl_rules`] are
 //! all of them).
 //!
-//! Needs Redis 6 or later (RESP3). Never retries a publish, so nothing is sent twice; never blocks a caller; never prints a password.
+//! Needs Redis 6 or later (RESP3), or Valkey. Never retries a publish, so nothing is sent twice; never blocks a caller; never prints a password.
 //!
 //! ```no_run
 //! use unisono_cluster::{Broker, Subscription};

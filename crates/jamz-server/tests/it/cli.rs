@@ -7,7 +7,7 @@ use unisono_test::{RedisServer, free_port};
 
 use crate::process::{FREE, Served, address, binary};
 
-fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let Output {
         status,
         stdout,

@@ -24,4 +24,5 @@ mod simulation;
 mod stock;
 mod store;
 mod support;
+mod topology;
 mod unison;

@@ -9,3 +9,4 @@ mod outages;
 mod sentinels;
 mod sharded;
 mod support;
+mod versions;
