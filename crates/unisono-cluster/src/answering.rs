@@ -72,13 +72,16 @@ impl Answering {
         }
     }
 
-    /// The bytes of an answer.
+    /// The bytes of an answer, which say that this node gives it.
     ///
     /// # Errors
     /// See [`EncodeError`].
     pub fn encode(&self, answer: Answer) -> Result<Bytes, EncodeError> {
         match self.adapter {
-            Adapter::Classic => classic::encode_answer(answer),
+            Adapter::Classic => classic::encode_answer(Answer {
+                from: Some(self.uid.to_string()),
+                ..answer
+            }),
             Adapter::Sharded(_) => sharded::encode_answer(&self.uid, &self.nsp, &answer),
         }
     }
@@ -89,7 +92,9 @@ impl Answering {
     /// See [`EncodeError`].
     pub fn sockets(&self, id: &str) -> Result<SocketsAnswer, EncodeError> {
         Ok(match self.adapter {
-            Adapter::Classic => SocketsAnswer::Classic(classic::SocketsAnswer::new(id)?),
+            Adapter::Classic => {
+                SocketsAnswer::Classic(classic::SocketsAnswer::new(id, Some(&self.uid))?)
+            }
             Adapter::Sharded(_) => {
                 SocketsAnswer::Sharded(sharded::SocketsAnswer::new(&self.uid, &self.nsp, id))
             }

@@ -62,6 +62,21 @@ pub trait Broker: Send + Sync + 'static {
     /// The future gives [`CountError`] when the bus does not say.
     fn count(&self, channel: &str) -> CountFuture;
 
+    /// The same for several channels at one moment, in their order. By default they are counted one after another.
+    ///
+    /// # Errors
+    /// As [`Broker::count`].
+    fn count_each(&self, channels: &[String]) -> CountEachFuture {
+        let counts: Vec<_> = channels.iter().map(|channel| self.count(channel)).collect();
+        Box::pin(async move {
+            let mut all = Vec::with_capacity(counts.len());
+            for count in counts {
+                all.push(count.await?);
+            }
+            Ok(all)
+        })
+    }
+
     /// How the link is now.
     fn state(&self) -> LinkState;
 
@@ -77,6 +92,9 @@ pub trait Broker: Send + Sync + 'static {
 
 /// The answer of [`Broker::count`], to be awaited.
 pub type CountFuture = Pin<Box<dyn Future<Output = Result<usize, CountError>> + Send>>;
+
+/// The answer of [`Broker::count_each`], to be awaited.
+pub type CountEachFuture = Pin<Box<dyn Future<Output = Result<Vec<usize>, CountError>> + Send>>;
 
 /// The bus does not say how many listen: the link is away or closed, or it did not answer in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -32,12 +32,16 @@
 //! | 6 | an event for the nodes themselves | `uid`, `data`, and `requestId` if answers are wanted | `{type: 6, requestId, data}` |
 //! | 7 | a broadcast that wants acknowledgements | `uid`, `requestId`, `packet`, `opts` | one `{type: 8, requestId, clientCount}`, then `{type: 9, requestId, packet}` for each acknowledgement |
 //!
-//! An answer does not say whose it is, and of an acknowledgement only the first argument travels.
+//! Of an acknowledgement only the first argument travels. An answer of ours says whose it is, as `from`: the name under which that server
+//! asks. Node.js ignores it, and its own answers do not say.
+//!
+//! Servers of unisono also tell each other that they live, on `P-members`, to which no Node.js pod listens ([`Beat`]).
 //!
 //! Where Node.js would crash, broadcast to everybody or send garbage, [`decode()`] refuses (see [`DecodeError`]). The sequence number is
 //! always the last thing in a message of ours and the uid always the first, so that both can be read without decoding it.
 
 mod answer;
+mod beat;
 pub(crate) mod body;
 mod channel;
 mod decode;
@@ -47,6 +51,7 @@ pub(crate) mod request;
 mod sockets;
 
 pub use answer::{Answer, AnswerBody, decode_answer, encode_answer};
+pub use beat::{Beat, Identity, Published, decode_beat, encode_beat, members_channel};
 pub use channel::{
     Subscriptions, Target, channel, private_response_channel, request_channel, response_channel,
     target_of_channel,

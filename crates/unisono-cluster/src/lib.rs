@@ -7,6 +7,7 @@
 //! - [`classic`]: broadcasts, requests and answers as bytes, exactly as `@socket.io/redis-adapter` 8 puts them on Redis.
 //! - [`sharded`]: the same as its sharded adapter puts them there; [`Adapter`] says which of the two a cluster speaks.
 //! - [`Node`]: the conversation of one namespace: what is ours, what is for us, what did not come back, what got lost.
+//! - [`Membership`]: which other servers there are, and which of them have fallen silent.
 //! - [`Broker`]: the seam to what carries the bytes, and its contract; [`MemoryBus`] is its in-memory twin.
 //!
 //! Who gets a broadcast on this node:
@@ -34,6 +35,7 @@ pub mod classic;
 mod emission;
 mod glob;
 pub mod limits;
+pub mod membership;
 pub mod memory;
 mod msgpack;
 pub mod node;
@@ -44,15 +46,18 @@ pub use adapter::{Adapter, SubscriptionMode, UnknownMode};
 pub use answering::{Answering, SocketsAnswer};
 pub use broadcast::{Broadcast, COMMIT_SEQ_BASE, Extension, Flags, Members};
 pub use broker::{
-    Broker, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError, Subscription,
+    Broker, CountEachFuture, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError,
+    Subscription,
 };
 pub use classic::{
-    Answer, AnswerBody, Change, DecodeError, EncodeError, Request, RequestBody, RequestError,
-    Template,
+    Answer, AnswerBody, Beat, Change, DecodeError, EncodeError, Identity, Published, Request,
+    RequestBody, RequestError, Template,
 };
 pub use emission::Emission;
+pub use membership::{Member, Membership, NodeName};
 pub use memory::{MemoryBroker, MemoryBus};
 pub use node::{
-    Answered, AskError, Awaited, Expired, Ledger, Node, NodeStats, Received, TooManyEchoes,
+    Answered, AskError, Awaited, Expired, Gap, Ledger, Listener, Node, NodeStats, PeerStats,
+    Received, Roll, TooManyEchoes,
 };
 pub use rooms::{Rooms, Slot};

@@ -60,3 +60,28 @@ pub const MAX_LINGERING_ROOMS: usize = 4_096;
 
 /// Most messages waiting inside a memory bus. Only a handler that publishes faster than it is served can fill it.
 pub const MAX_MEMORY_QUEUE: usize = 65_536;
+
+/// How often a server tells the others that it lives, in milliseconds. A hundred servers are a hundred messages of 100 bytes a second to
+/// each, which is nothing; with less often a server that hangs would be missed later.
+pub const BEAT_INTERVAL_MS: u64 = 1_000;
+
+/// How long after the last message of a server it is no longer waited for, in milliseconds: three of its messages are missing by then, and
+/// the next tenth of a second is for those that are a little late. Below the five seconds that a request has by default.
+pub const SILENT_AFTER_MS: u64 = 3 * BEAT_INTERVAL_MS + 300;
+
+/// How long a server that has fallen silent stays on the list, in milliseconds: as long as somebody who looks why needs it there.
+pub const FORGET_SILENT_MS: u64 = 60_000;
+
+/// Soonest after the last that a server tells again, in milliseconds. It does so early for whoever is new, and when many come at once they
+/// share one message.
+pub const BEAT_SPACING_MS: u64 = 100;
+
+/// Most namespaces that one message of a server tells of. Those that have more take turns, so that messages stay small.
+pub const MAX_BEAT_SPACES: usize = 128;
+
+/// Largest message of a server to the others: as many namespaces with names of a hundred characters. One that has longer names tells of
+/// fewer at a time.
+pub const MAX_BEAT_BYTES: usize = 16 * 1024;
+
+/// Longest name that a user may give a server, in bytes: that of a pod on Kubernetes.
+pub const MAX_NODE_NAME_BYTES: usize = 253;

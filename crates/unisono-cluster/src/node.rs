@@ -24,8 +24,10 @@ mod echoes;
 mod format;
 mod ledger;
 mod peers;
+mod pending;
 mod questions;
 mod requests;
+mod roll;
 
 use bytes::Bytes;
 
@@ -39,8 +41,10 @@ pub use echoes::{Awaited, Expired, TooManyEchoes};
 pub use format::subscriptions;
 pub use ledger::Ledger;
 use peers::Peers;
+pub use peers::{Gap, PeerStats};
 use questions::Questions;
 pub use questions::{Answered, AskError};
+pub use roll::{Listener, Roll};
 
 /// One namespace of one node. See the [module documentation](self).
 #[derive(Debug)]
@@ -189,6 +193,25 @@ impl Node {
             peers: self.peers.len() as u64,
             ..self.stats
         }
+    }
+
+    /// What is known of each unisono peer, [`MAX_PEERS`](crate::limits::MAX_PEERS) at most, in no order.
+    pub fn peer_stats(&self) -> impl Iterator<Item = PeerStats> {
+        self.peers.stats()
+    }
+
+    /// A peer says that `seq` was the last number that it published before it said so. What it published and has not come by now never
+    /// will. `server` is the id of its server.
+    pub fn handle_published(&mut self, uid: &str, seq: u64, server: &str, now_ms: u64) {
+        if uid != self.uid && seq < COMMIT_SEQ_BASE {
+            self.peers.hear_of(uid, seq, server, now_ms);
+        }
+    }
+
+    /// What was found lost since the last call, for each peer once. To be called after [`Node::handle_message`] and
+    /// [`Node::handle_published`].
+    pub fn take_gaps(&mut self) -> Vec<Gap> {
+        self.peers.take_gaps()
     }
 
     /// The number for the next message of [`Broker::publish`](crate::Broker::publish). Take it only for a message that is then published,

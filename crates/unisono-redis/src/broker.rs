@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::time::{Duration, sleep, timeout};
 use unisono_cluster::broker::check_size;
 use unisono_cluster::{
-    Adapter, Broker, CountError, CountFuture, Inbox, LinkState, LinkStats, PublishError,
-    Subscription,
+    Adapter, Broker, CountEachFuture, CountError, CountFuture, Inbox, LinkState, LinkStats,
+    PublishError, Subscription,
 };
 
 use crate::commander::Commander;
@@ -113,7 +113,12 @@ impl Broker for RedisBroker {
     }
 
     fn count(&self, channel: &str) -> CountFuture {
-        Box::pin(count(self.link.clone(), channel.to_owned()))
+        let counts = self.count_each(&[channel.to_owned()]);
+        Box::pin(async move { counts.await?.first().copied().ok_or(CountError) })
+    }
+
+    fn count_each(&self, channels: &[String]) -> CountEachFuture {
+        Box::pin(count_each(self.link.clone(), channels.to_vec()))
     }
 
     fn state(&self) -> LinkState {
@@ -134,7 +139,7 @@ impl Broker for RedisBroker {
 }
 
 /// `PUBSUB NUMSUB` or `SHARDNUMSUB` on all servers, when what this broker wanted to hear by now is confirmed: otherwise it might count itself or not.
-async fn count(link: Arc<Link>, channel: String) -> Result<usize, CountError> {
+async fn count_each(link: Arc<Link>, channels: Vec<String>) -> Result<Vec<usize>, CountError> {
     if !link.state.borrow().is_up() {
         return Err(CountError);
     }
@@ -154,11 +159,12 @@ async fn count(link: Arc<Link>, channel: String) -> Result<usize, CountError> {
         .ok_or(CountError)?
         .commander;
     // In a cluster every node answers for itself, one after its connection was opened.
-    let counted = timeout(REPLY_DEADLINE, nodes.count(link.config.adapter, &channel)).await;
+    let counted = nodes.count_each(link.config.adapter, &channels);
+    let counted = timeout(REPLY_DEADLINE, counted).await;
     match counted.map_err(|_| CountError)? {
-        Ok(count) => {
+        Ok(counts) => {
             link.note_counted();
-            Ok(count)
+            Ok(counts)
         }
         Err(RequestError::Unreachable) => Err(CountError),
         Err(RequestError::Home(error) | RequestError::Elsewhere(error)) => {

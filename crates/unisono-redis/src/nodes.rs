@@ -74,19 +74,19 @@ impl Nodes {
         }
     }
 
-    /// `PUBSUB NUMSUB` or `SHARDNUMSUB` of one channel, of all nodes together: each counts those that are connected to itself.
-    pub(crate) async fn count(
+    /// `PUBSUB NUMSUB` or `SHARDNUMSUB` of some channels, of all nodes together: each counts those that are connected to itself.
+    pub(crate) async fn count_each(
         &self,
         adapter: Adapter,
-        channel: &str,
-    ) -> Result<usize, RequestError> {
+        channels: &[String],
+    ) -> Result<Vec<usize>, RequestError> {
         let mut question = redis::cmd("PUBSUB");
-        question.arg(count_command(adapter)).arg(channel);
-        let mut sum = numsub(self.home.clone(), &question)
+        question.arg(count_command(adapter)).arg(channels);
+        let mut sums = numsub(self.home.clone(), &question)
             .await
             .map_err(RequestError::Home)?;
         let Some(cluster) = &self.cluster else {
-            return Ok(sum);
+            return Ok(sums);
         };
         let mut asked = tokio::task::JoinSet::new();
         for node in cluster.nodes() {
@@ -95,10 +95,12 @@ impl Nodes {
                 asked.spawn(async move { nodes.count_at(&node, &question).await });
             }
         }
-        for count in asked.join_all().await {
-            sum += count?;
+        for counts in asked.join_all().await {
+            for (sum, count) in sums.iter_mut().zip(counts?) {
+                *sum += count;
+            }
         }
-        Ok(sum)
+        Ok(sums)
     }
 
     /// The connection to another node of the cluster is silent.
@@ -108,9 +110,9 @@ impl Nodes {
         }
     }
 
-    async fn count_at(&self, node: &Address, question: &Cmd) -> Result<usize, RequestError> {
+    async fn count_at(&self, node: &Address, question: &Cmd) -> Result<Vec<usize>, RequestError> {
         let Some(cluster) = &self.cluster else {
-            return Ok(0);
+            return Ok(Vec::new());
         };
         let connection = self.connection(cluster, node).await?;
         numsub(connection, question)
@@ -222,8 +224,9 @@ async fn send_once(
         .extract_error()
 }
 
-async fn numsub(mut connection: MultiplexedConnection, question: &Cmd) -> RedisResult<usize> {
+/// In the order of the channels.
+async fn numsub(mut connection: MultiplexedConnection, question: &Cmd) -> RedisResult<Vec<usize>> {
     let reply = connection.send_packed_command(question).await?;
     let counts: Vec<(String, usize)> = redis::from_redis_value(reply.extract_error()?)?;
-    Ok(counts.into_iter().map(|(_, count)| count).sum())
+    Ok(counts.into_iter().map(|(_, count)| count).collect())
 }

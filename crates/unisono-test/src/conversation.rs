@@ -184,6 +184,11 @@ impl Conversation {
         self.peer.stop();
     }
 
+    /// Ends the suspension.
+    pub fn cont(&self) {
+        self.peer.cont();
+    }
+
     /// Ends the process at once.
     pub async fn kill(&mut self) {
         self.peer.kill().await;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -60,6 +60,14 @@ impl Peer {
         let program = Self::directory().join("rust-client/target/debug/rust-client");
         assert_installed(&program);
         Self::spawn("rust-client", Command::new(program))
+    }
+
+    /// Runs a program of the caller's, in the `e2e` directory; `name` is for messages.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn program(name: &str, command: std::process::Command) -> Self {
+        Self::spawn(name, command.into())
     }
 
     fn spawn(name: &str, mut command: Command) -> Self {
@@ -129,14 +137,31 @@ impl Peer {
         }
     }
 
-    /// Suspends it (`SIGSTOP`): it keeps its connections and does nothing.
+    /// Suspends it (`SIGSTOP`) and waits until it is: it keeps its connections and does nothing.
     ///
     /// # Panics
     /// When it has ended.
     pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        // Until then some of its threads may go on.
+        waitpid(Some(self.pid()), WaitOptions::UNTRACED).expect("our own child can be waited for");
+    }
+
+    /// Ends the suspension (`SIGCONT`).
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn cont(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("our own child can be signalled");
+    }
+
+    fn pid(&self) -> Pid {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        let pid = id.and_then(Pid::from_raw).expect("the process runs");
-        kill_process(pid, Signal::STOP).expect("our own child can be signalled");
+        id.and_then(Pid::from_raw).expect("the process runs")
     }
 
     /// Kills it and waits until it is gone.

@@ -9,6 +9,7 @@ use unisono_cluster::node::subscriptions;
 use unisono_cluster::sharded::Followed;
 use unisono_cluster::{Broker, Ledger, Subscription};
 
+use crate::nodes::Nodes;
 use crate::requests::Describing;
 
 /// The broker and how it is used.
@@ -28,6 +29,7 @@ pub(crate) struct Bus {
     /// The channels of rooms that are listened to, of all namespaces. A std mutex: held while the broker is told, so that it hears of changes
     /// in their order; never across an await.
     pub(crate) followed: Mutex<Followed>,
+    pub(crate) nodes: Nodes,
 }
 
 /// How requests between nodes are made and answered.

@@ -18,8 +18,14 @@ const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// A drain takes no longer than this: beyond it a node does not go, it stays.
 const MAX_DRAIN: Duration = Duration::from_secs(24 * 3600);
 
-/// Ends all sessions. Returns when nobody is left or `deadline` is over; `true` if nobody was left.
+/// Ends all sessions, and tells the other nodes. Returns when nobody is left or `deadline` is over; `true` if nobody was left.
 pub(crate) async fn drain(server: &Server, deadline: Duration) -> bool {
+    let is_empty = end_sessions(server, deadline).await;
+    server.say_goodbye();
+    is_empty
+}
+
+async fn end_sessions(server: &Server, deadline: Duration) -> bool {
     server.draining.store(true, SeqCst);
     let deadline = deadline.min(MAX_DRAIN);
     let end = Instant::now() + deadline;

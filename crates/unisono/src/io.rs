@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use unisono_cluster::{Broker, Ledger, LinkState, LinkStats, NodeStats};
+use unisono_cluster::{Broker, Ledger, LinkState, LinkStats, NodeName, NodeStats};
 use unisono_proto::limits::MAX_NAMESPACE_LEN;
 
 use crate::builder::Builder;
 use crate::bus::{Bus, Requests};
 use crate::drain::drain;
 use crate::dynamic::{Dynamic, Parent};
+use crate::guard::guarded;
 use crate::http::{SocketIoLayer, SocketIoService};
 use crate::namespace::{Name, Namespace, Parts};
+use crate::nodes::{Gap, GapHandler, NodeInfo, Nodes};
 use crate::requests::Describing;
 use crate::server::{Hub, LinkHandler, Server};
 use crate::space::{Founder, Space};
@@ -60,6 +62,8 @@ pub struct SocketIo {
     namespaces: Vec<Parts>,
     broker: Option<(Arc<dyn Broker>, String)>,
     on_link: Option<LinkHandler>,
+    on_gap: Option<GapHandler>,
+    node_name: Option<String>,
     requests: Requests,
 }
 
@@ -107,12 +111,31 @@ impl Io {
             .unwrap_or_default()
     }
 
-    /// Counters of each namespace's conversation with the other nodes.
+    /// Counters of each namespace's conversation with the other nodes, in the order of their names.
     pub fn node_stats(&self) -> Vec<(String, NodeStats)> {
         let spaces = self.server.spaces();
-        spaces
-            .filter_map(|space| Some((space.name.to_string(), space.port.as_ref()?.node_stats())))
-            .collect()
+        let stats = spaces
+            .filter_map(|space| Some((space.name.to_string(), space.port.as_ref()?.node_stats())));
+        let mut stats: Vec<_> = stats.collect();
+        stats.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        stats
+    }
+
+    /// The other servers of unisono on the bus, by name; empty without a broker. Each announces itself once a second, so one that has just
+    /// started, or died, shows a little later. Node.js pods and emitters do not announce themselves.
+    pub fn nodes(&self) -> Vec<NodeInfo> {
+        self.server.nodes()
+    }
+
+    /// What the other nodes call this one; `None` without a broker.
+    pub fn node_name(&self) -> Option<NodeName> {
+        self.server.bus.as_ref().map(|bus| bus.nodes.me())
+    }
+
+    /// How long a message of this node takes through the bus back to itself, to the millisecond, measured once a second; `None` without a
+    /// broker, or before the first has come back.
+    pub fn link_lag(&self) -> Option<Duration> {
+        self.server.bus.as_ref().and_then(|bus| bus.nodes.lag())
     }
 
     /// Counters of this node.
@@ -238,6 +261,32 @@ impl IoBuilder {
         self
     }
 
+    /// What the other nodes call this one, in [`Io::nodes`] and where it does not answer: the name of the pod, say. It need not be unique,
+    /// and is cut off behind 253 bytes. Default: an id that is made at each start.
+    pub fn node_name(mut self, name: &str) -> Self {
+        self.protocol.node_name = Some(name.to_owned());
+        self
+    }
+
+    /// Is told of messages that another node published and this one will never receive, each time before anything that follows them is
+    /// delivered. After the link was away it is told so within a second of its return, or of the return of that node's. What was
+    /// published before both nodes knew of each other does not count, nor what a node published between the loss of our link and its own
+    /// end. Must not wait.
+    ///
+    /// ```
+    /// use unisono::{Io, Namespace};
+    ///
+    /// # drop(
+    /// Io::builder()
+    ///     .namespace(Namespace::new("/"))
+    ///     .on_gap(|gap| println!("{} messages in {} are lost: read the state again", gap.lost, gap.nsp))
+    /// # );
+    /// ```
+    pub fn on_gap(mut self, handler: impl Fn(&Gap) + Send + Sync + 'static) -> Self {
+        self.protocol.on_gap = Some(Box::new(handler));
+        self
+    }
+
     /// Builds the server. With a broker it must be called within a tokio runtime: a task looks after overdue echoes.
     ///
     /// # Panics
@@ -250,13 +299,24 @@ impl IoBuilder {
             namespaces,
             broker,
             on_link,
+            on_gap,
+            node_name,
             requests,
         } = protocol;
+        let on_gap = on_gap.map(|on_gap| {
+            let counters = counters.clone();
+            let told = move |gap: &Gap| {
+                guarded(&counters, "the handler of gaps", || on_gap(gap));
+            };
+            Box::new(told) as GapHandler
+        });
         let bus = broker.map(|(broker, key)| {
+            let asks_as = crate::ids::new_uid(broker.adapter());
             Arc::new(Bus {
-                asks_as: crate::ids::new_uid(broker.adapter()),
+                nodes: Nodes::new(&key, &asks_as, node_name.as_deref(), on_gap),
                 broker,
                 key,
+                asks_as,
                 requests,
                 runtime: Handle::current(),
                 ledger: Ledger::default(),
@@ -284,6 +344,7 @@ impl IoBuilder {
         let server = Server::new(config, spaces, dynamic, counters, epoch, bus);
         let server = Arc::new(server);
         if let Some(bus) = &server.bus {
+            bus.broker.subscribe(bus.nodes.subscription());
             bus.broker.attach(Arc::new(Hub::new(&server, on_link)));
             for space in server.spaces() {
                 bus.listen(&space.name, true);

@@ -103,6 +103,7 @@ mod io;
 mod limits;
 mod middleware;
 mod namespace;
+mod nodes;
 mod operations;
 mod outgoing;
 mod port;
@@ -137,6 +138,7 @@ pub use self::http::{
 };
 pub use self::io::{Io, IoBuilder, SocketIo};
 pub use self::namespace::Namespace;
+pub use self::nodes::{Gap, NodeInfo};
 pub use self::prepared::{Expectation, Prepared, REVISION_KEY};
 pub use self::requests::{
     Answers, Nodes, RemoteHandshake, RemoteSocket, ServerSide, ServerSideAck,
@@ -149,7 +151,9 @@ pub use self::space::{Decision, Note, Space};
 pub use self::stats::{LAG_BUCKETS_US, Refusal, Stats};
 
 pub use ipnet::IpNet;
-pub use unisono_cluster::{Adapter, Broker, LinkState, LinkStats, MemoryBroker, MemoryBus};
+pub use unisono_cluster::{
+    Adapter, Broker, LinkState, LinkStats, MemoryBroker, MemoryBus, NodeName,
+};
 pub use unisono_proto::Value;
 pub use unisono_proto::engine::{Revision, Transport};
 pub use unisono_proto::value::Binary;

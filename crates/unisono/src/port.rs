@@ -1,8 +1,10 @@
 //! A namespace's way to the other nodes.
 
 mod asking;
+mod others;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -28,6 +30,11 @@ pub(crate) struct Port {
     /// Messages in the order of their numbers, on their way to the broker. A broker may deliver within `publish`, so no lock may be
     /// held there; the turnstile keeps the order instead.
     outbox: Turnstile<Outbound>,
+    /// The name of its messages.
+    pub(crate) uid: String,
+    /// The number of the last message that was handed to the broker.
+    handed_over: AtomicU64,
+    is_recounting: AtomicBool,
 }
 
 struct Talk {
@@ -36,6 +43,8 @@ struct Talk {
     published: HashMap<u64, Instant>,
     /// Who waits for the answers to our requests.
     waiting: HashMap<String, oneshot::Sender<Answered>>,
+    /// When to count again who listens, while answers are awaited.
+    recount_ms: Option<u64>,
 }
 
 impl Talk {
@@ -48,6 +57,8 @@ impl Talk {
 }
 
 struct Outbound {
+    /// 0 for what has no number.
+    seq: u64,
     channel: String,
     payload: Bytes,
     awaits: Awaits,
@@ -71,16 +82,21 @@ pub(crate) struct Refused {
 impl Port {
     pub(crate) fn new(bus: Arc<Bus>, node: Node) -> Self {
         let answering = node.answering(bus.requests.private_answers);
+        let uid = node.uid().to_owned();
         let talk = Mutex::new(Talk {
             node,
             published: HashMap::new(),
             waiting: HashMap::new(),
+            recount_ms: None,
         });
         Self {
             bus,
             answering,
             talk,
             outbox: Turnstile::default(),
+            uid,
+            handed_over: AtomicU64::new(0),
+            is_recounting: AtomicBool::new(false),
         }
     }
 
@@ -111,6 +127,7 @@ impl Port {
         self.send(
             talk,
             Outbound {
+                seq: broadcast.extension.as_ref().map_or(0, |e| e.seq),
                 channel,
                 payload,
                 awaits: Awaits::Nothing,
@@ -136,6 +153,7 @@ impl Port {
             self.send(
                 talk,
                 Outbound {
+                    seq,
                     channel,
                     payload,
                     awaits: Awaits::Nothing,
@@ -151,6 +169,7 @@ impl Port {
         self.send(
             talk,
             Outbound {
+                seq,
                 channel,
                 payload,
                 awaits: Awaits::Echo(seq, broadcast),
@@ -168,12 +187,11 @@ impl Port {
             outbound,
             || drop(guard.take()),
             |message| {
-                if self
-                    .bus
-                    .broker
-                    .publish(&message.channel, message.payload)
-                    .is_err()
-                {
+                let broker = &self.bus.broker;
+                let published = broker.publish(&message.channel, message.payload);
+                // Refused or not: nothing with this number comes any more.
+                self.handed_over.fetch_max(message.seq, Relaxed);
+                if published.is_err() {
                     refused(self.undo(message.awaits));
                 }
             },
@@ -251,6 +269,14 @@ impl Port {
         let mut talk = self.talk();
         let now_ms = self.now_ms();
         let received = talk.node.handle_message(channel, payload, has_room, now_ms);
+        let gaps = talk.node.take_gaps();
+        if !gaps.is_empty() {
+            let nsp = talk.node.nsp().to_owned();
+            drop(talk);
+            // Before what comes behind them.
+            self.tell_gaps(&nsp, gaps);
+            talk = self.talk();
+        }
         let broadcast = match received {
             Received::Echo(broadcast) => broadcast,
             Received::Answered(answered) => {

@@ -182,6 +182,9 @@ impl Server {
     }
 
     fn receive(&self, channel: &str, payload: &[u8]) {
+        if self.receive_beat(channel, payload) {
+            return;
+        }
         for space in self.spaces.values() {
             space.receive(channel, payload);
         }
@@ -231,12 +234,19 @@ impl Server {
         bucket.take(rate, 1, now_ms)
     }
 
+    fn follow_link(&self, is_up: bool) {
+        if let Some(bus) = &self.bus {
+            bus.nodes.set_link(is_up, self.now_ms());
+            self.announce();
+        }
+    }
+
     pub(crate) fn all_sessions(&self) -> Vec<Arc<Conn>> {
         self.sessions().values().cloned().collect()
     }
 
     /// Called a few times a second: delivers ordered messages whose echo is overdue, ends requests whose time is over, leaves rooms that
-    /// nobody has been in for a while.
+    /// nobody has been in for a while, looks after the other nodes.
     pub(crate) fn housekeep(&self) {
         if let Some(bus) = &self.bus {
             bus.leave_channels();
@@ -247,6 +257,7 @@ impl Server {
                 port.expire_requests();
             }
         }
+        self.tend_nodes();
     }
 }
 
@@ -271,6 +282,8 @@ impl Drop for Server {
     /// Whoever listens to requests is counted, and waited for.
     fn drop(&mut self) {
         let Some(bus) = &self.bus else { return };
+        self.say_goodbye();
+        bus.broker.unsubscribe(&bus.nodes.subscription());
         for space in self.spaces.values() {
             bus.listen(&space.name, false);
         }
@@ -287,7 +300,11 @@ impl Inbox for Hub {
     }
 
     fn link(&self, state: LinkState) {
-        if let (Some(on_link), Some(server)) = (&self.on_link, self.server.upgrade()) {
+        let Some(server) = self.server.upgrade() else {
+            return;
+        };
+        server.follow_link(state.is_up());
+        if let Some(on_link) = &self.on_link {
             guarded(&server.counters, "the link's handler", || on_link(state));
         }
     }

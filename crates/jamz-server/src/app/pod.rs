@@ -189,6 +189,7 @@ fn join(redis: Option<&RedisSettings>, backing: Backing) -> (Link, Arc<dyn Store
 
 fn io(app: &App, link: Arc<dyn Broker>) -> Io {
     let config = app.config();
+    let sessions = app.sessions().clone();
     let key = config
         .redis
         .as_ref()
@@ -202,6 +203,8 @@ fn io(app: &App, link: Arc<dyn Broker>) -> Io {
         .allow_eio3(true)
         .cors(Cors::new(config.origins.clone()).credentials(true))
         .broker(link, key)
+        .node_name(&config.pod_name)
+        .on_gap(move |_| sessions.suspect_all())
         .namespace(events::namespace(app.clone()))
         .build()
 }

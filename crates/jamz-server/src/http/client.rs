@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use unisono::Io;
+use unisono::{Io, NodeInfo};
 use unisono_cluster::LinkState;
 
-use super::{HEALTH, cors};
+use super::{HEALTH, MAX_NODES_SHOWN, cors};
 use crate::app::App;
 use crate::clock::{iso, now_ms};
 
@@ -58,7 +58,18 @@ async fn health(State(Shared { app, io }): State<Shared>) -> Json<Value> {
         "draining": app.health().is_draining(),
         "connections": stats.connections_polling + stats.connections_websocket,
         "pod": app.pod_name(),
+        "nodes": io.nodes().iter().take(MAX_NODES_SHOWN).map(shown).collect::<Value>(),
     }))
+}
+
+/// Another pod. Node.js pods do not announce themselves.
+fn shown(node: &NodeInfo) -> Value {
+    json!({
+        "name": &*node.name.name,
+        "silent": node.is_silent,
+        "heard_ms_ago": u64::try_from(node.heard_ago.as_millis()).unwrap_or(u64::MAX),
+        "lost": node.lost,
+    })
 }
 
 async fn api_health() -> Json<Value> {

@@ -11,6 +11,9 @@ mod page;
 pub use admin::admin_router;
 pub use client::client_router;
 
+/// Other pods that are shown one by one: more than anybody deploys, and few enough for a page.
+const MAX_NODES_SHOWN: usize = 100;
+
 /// Liveness probe on the admin port: process and event loop, never Redis.
 pub const LIVEZ: &str = "/livez";
 /// Readiness probe on the admin port: listening, and Redis joined once or done without.

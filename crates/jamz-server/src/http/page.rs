@@ -1,7 +1,7 @@
 //! The Prometheus page: every number the pod knows, in the text format 0.0.4.
 //!
-//! Label values are of fixed sets. Nothing a client chooses becomes one, so that clients
-//! cannot add series.
+//! Label values are of fixed sets, and the names of other pods. Nothing a client chooses becomes
+//! one, so that clients cannot add series.
 
 mod nodes;
 

@@ -34,8 +34,8 @@ pub struct Entry {
     pub(super) ready: watch::Sender<bool>,
     /// The replica may be wrong and must be read again.
     suspect: AtomicBool,
-    /// How often the link had come back when the session was last read; `None` if it never
-    /// was.
+    /// How often something might have been missed when the session was last read; `None` if it
+    /// never was.
     synced_at: Mutex<Option<u64>>,
     members: AtomicUsize,
     used: Mutex<Instant>,
@@ -134,12 +134,12 @@ impl Entry {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_synced_at(&self, reconnects: u64) {
+    pub(super) fn set_synced_at(&self, interruptions: u64) {
         let mut synced_at = self
             .synced_at
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *synced_at = Some(reconnects);
+        *synced_at = Some(interruptions);
     }
 
     pub(super) fn touch(&self) {

@@ -38,12 +38,12 @@ impl Sessions {
         }
     }
 
-    /// A session that was read before the link last came back may have missed something. The
-    /// counter also shows a loss that was shorter than a round.
+    /// A session that was read before the link last came back, or before messages were found lost,
+    /// may have missed something. The counter also shows a loss that was shorter than a round.
     fn suspect_those_that_missed_some(&self) {
-        let reconnects = self.0.link.stats().reconnects;
+        let interruptions = self.interruptions();
         for entry in self.entries().values() {
-            if entry.synced_at() != Some(reconnects) {
+            if entry.synced_at() != Some(interruptions) {
                 entry.set_suspect(true);
             }
         }

@@ -38,6 +38,8 @@ pub(super) struct Inner {
     pub(super) metrics: Arc<Metrics>,
     /// Wakes the keeper before its next round.
     pub(super) wake: Notify,
+    /// Times that messages of other pods were found lost.
+    losses: AtomicU64,
     buoys_sent: AtomicU64,
     /// The greatest buoy that came back; they come back in the order in which they were sent.
     buoys_back: watch::Sender<u64>,
@@ -60,11 +62,23 @@ impl Sessions {
             link,
             metrics,
             wake: Notify::new(),
+            losses: AtomicU64::new(0),
             buoys_sent: AtomicU64::new(0),
             buoys_back: watch::Sender::new(0),
             space: OnceLock::new(),
             entries: Mutex::default(),
         }))
+    }
+
+    /// Messages of another pod are lost, though the link never looked down: what is known of every session is read again. Does not wait.
+    pub fn suspect_all(&self) {
+        self.0.losses.fetch_add(1, SeqCst);
+        self.0.wake.notify_one();
+    }
+
+    /// How often something may have been missed so far.
+    pub(super) fn interruptions(&self) -> u64 {
+        self.0.link.stats().reconnects + self.0.losses.load(SeqCst)
     }
 
     /// Tells through which namespace to emit. Must be called once, before the first event.

@@ -1,7 +1,7 @@
 //! Bringing the copy of a session and the store together.
 //!
-//! Used for the first read of a session, when a note shows that something was missed, and
-//! after the link was away. Whatever the order in which pods do this, all of them end with
+//! Used for the first read of a session, when a note or the numbers of other pods' messages
+//! show that something was missed, and after the link was away. Whatever the order in which pods do this, all of them end with
 //! the same state: of every part the change that came last.
 
 use std::sync::Arc;
@@ -79,10 +79,10 @@ impl Sessions {
             return Err(Unavailable::because("the link to Redis is away"));
         }
         entry.set_suspect(false);
-        let reconnects = self.0.link.stats().reconnects;
+        let interruptions = self.interruptions();
         let local = entry.replica().begin_load();
         let stored = self.0.store.load(&entry.id).await?;
-        entry.set_synced_at(reconnects);
+        entry.set_synced_at(interruptions);
         let merged = local.merged(&stored);
         if merged.same_parts(&stored) && local.revision <= stored.revision {
             if entry.state() != stored {

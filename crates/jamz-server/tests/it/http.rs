@@ -1,5 +1,7 @@
 //! Both ports as probes, monitors and browsers see them.
 
+use std::time::Instant;
+
 use jamz_server::config::names;
 use jamz_server::http::{LIVEZ, METRICS, READYZ};
 use serde_json::Value;
@@ -162,6 +164,46 @@ async fn probes_do_not_depend_on_redis() {
 }
 
 #[tokio::test]
+async fn pods_are_named_in_health_and_metrics_of_each_other() {
+    let redis = RedisServer::start();
+    let named = [
+        (names::REDIS_URL, &*redis.url()),
+        (names::POD_NAME, "pod-x"),
+    ];
+    let one = TestPod::start(&named).await;
+    let named = [
+        (names::REDIS_URL, &*redis.url()),
+        (names::POD_NAME, "pod-y"),
+    ];
+    let other = TestPod::start(&named).await;
+    let start = Instant::now();
+    let nodes = loop {
+        let health: Value = serde_json::from_str(&get(&one.url, "/health").await.1).unwrap();
+        let nodes = health["nodes"].as_array().unwrap().clone();
+        if !nodes.is_empty() {
+            break nodes;
+        }
+        assert!(start.elapsed() < PATIENCE, "nobody is heard of");
+    };
+    let [node] = &*nodes else { panic!("{nodes:?}") };
+    assert_eq!(
+        (&node["name"], &node["lost"], &node["silent"]),
+        (&"pod-y".into(), &0.into(), &false.into())
+    );
+    await_page(&other, "unisono_peer_lost{node=\"pod-x\",id=\"").await;
+    let page = get(&other.admin, METRICS).await.1;
+    assert!(page.contains("unisono_nodes{state=\"heard\"} 1"), "{page}");
+}
+
+/// Waits until the metrics of a pod contain a text.
+async fn await_page(pod: &TestPod, text: &str) {
+    let start = Instant::now();
+    while !get(&pod.admin, METRICS).await.1.contains(text) {
+        assert!(start.elapsed() < PATIENCE, "{text} never shows");
+    }
+}
+
+#[tokio::test]
 async fn the_metrics_page_names_every_series_and_none_that_clients_choose() {
     let pod = TestPod::start(&[]).await;
     let mut client = pod.client().await;
@@ -178,6 +220,9 @@ async fn the_metrics_page_names_every_series_and_none_that_clients_choose() {
         "unisono_bus_dropped_total{reason=\"buffer_full\"} 0",
         "unisono_bus_lag_seconds_bucket{le=\"+Inf\"}",
         "unisono_link_reconnects_total 0",
+        "unisono_nodes{state=\"heard\"} 0",
+        "unisono_nodes{state=\"silent\"} 0",
+        "unisono_link_round_trip_seconds ",
         "unisono_node_gaps_total 0",
         "unisono_node_out_of_order_total 0",
         "unisono_node_undecodable_total 0",

@@ -7,11 +7,13 @@ use super::body::{self, Fields, room_names};
 use super::request::{BROADCAST, SERVER_SIDE_EMIT};
 use super::{EncodeError, RequestError};
 
-/// One answer of one node, which it does not name.
+/// One answer of one node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// That of the request.
     pub id: String,
+    /// The id of the server that answers. Node.js pods do not say.
+    pub from: Option<String>,
     /// What it says.
     pub body: AnswerBody,
 }
@@ -44,6 +46,7 @@ pub fn decode_answer(bytes: &[u8]) -> Result<Answer, RequestError> {
     let mut fields = Fields::read_pruned(bytes)?;
     let id = fields.name("requestId")?;
     let id = id.ok_or(RequestError::Field("requestId"))?;
+    let from = fields.name("from")?;
     let body = match fields.number("type") {
         Some(SERVER_SIDE_EMIT) => AnswerBody::ServerSide(fields.take("data")),
         Some(BROADCAST_CLIENT_COUNT) => {
@@ -55,7 +58,7 @@ pub fn decode_answer(bytes: &[u8]) -> Result<Answer, RequestError> {
         Some(_) => return Err(RequestError::Type),
         None => plain(&mut fields)?,
     };
-    Ok(Answer { id, body })
+    Ok(Answer { id, from, body })
 }
 
 fn plain(fields: &mut Fields) -> Result<AnswerBody, RequestError> {
@@ -71,33 +74,39 @@ fn plain(fields: &mut Fields) -> Result<AnswerBody, RequestError> {
     }
 }
 
-/// Encodes an answer as Node.js does: JSON, or MessagePack for an acknowledgement.
+/// Encodes an answer as Node.js does: JSON, or MessagePack for an acknowledgement. Who answers comes last.
 ///
 /// # Errors
 /// See [`EncodeError`].
 pub fn encode_answer(answer: Answer) -> Result<Bytes, EncodeError> {
     let id = ("requestId", Value::Str(answer.id));
     let kind = |kind: i64| ("type", Value::Int(kind));
-    match answer.body {
-        AnswerBody::Sockets(sockets) => body::json(&[id, ("sockets", Value::Array(sockets))]),
+    let is_ack = matches!(answer.body, AnswerBody::Ack(_));
+    let mut fields = match answer.body {
+        AnswerBody::Sockets(sockets) => vec![id, ("sockets", Value::Array(sockets))],
         AnswerBody::Rooms(rooms) => {
             let rooms = rooms.into_iter().map(Value::Str).collect();
-            body::json(&[id, ("rooms", Value::Array(rooms))])
+            vec![id, ("rooms", Value::Array(rooms))]
         }
         AnswerBody::ServerSide(data) => {
             let mut fields = vec![kind(SERVER_SIDE_EMIT), id];
             fields.extend(data.map(|data| ("data", data)));
-            body::json(&fields)
+            fields
         }
         AnswerBody::ClientCount(count) => {
             let count = ("clientCount", Value::from(count));
-            body::json(&[kind(BROADCAST_CLIENT_COUNT), id, count])
+            vec![kind(BROADCAST_CLIENT_COUNT), id, count]
         }
         AnswerBody::Ack(packet) => {
             let mut fields = vec![kind(BROADCAST_ACK), id];
             fields.extend(packet.map(|packet| ("packet", packet)));
-            body::msgpack(&fields)
+            fields
         }
-        AnswerBody::Done => body::json(&[id]),
+        AnswerBody::Done => vec![id],
+    };
+    fields.extend(answer.from.map(|from| ("from", Value::Str(from))));
+    if is_ack {
+        return body::msgpack(&fields);
     }
+    body::json(&fields)
 }

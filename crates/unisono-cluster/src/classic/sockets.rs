@@ -11,23 +11,30 @@ use super::encode::check_size;
 /// Levels around a socket: the answer and its list.
 const LEVELS: usize = 2;
 
-/// Closes the list and the answer.
-const END: &str = "]}";
-
 /// The same bytes as [`encode_answer`](super::encode_answer) of [`AnswerBody::Sockets`](super::AnswerBody::Sockets), socket by socket: one
 /// that cannot be written does not spoil the rest, and no more is ever held than one message may have.
 #[derive(Debug)]
 pub struct SocketsAnswer {
     writer: JsonWriter,
     sockets: usize,
+    /// Closes the list and the answer.
+    end: String,
 }
 
 impl SocketsAnswer {
-    /// An answer to the request of that id, without sockets yet.
+    /// An answer to the request of that id, without sockets yet. `from` is the id of the server that answers.
     ///
     /// # Errors
     /// See [`EncodeError`].
-    pub fn new(id: &str) -> Result<Self, EncodeError> {
+    pub fn new(id: &str, from: Option<&str>) -> Result<Self, EncodeError> {
+        let mut end = JsonWriter::default();
+        end.out.push(']');
+        if let Some(from) = from {
+            end.out.push(',');
+            end.key("from")?;
+            end.value(&Value::Str(from.to_owned()), MAX_JSON_DEPTH)?;
+        }
+        end.out.push('}');
         let mut writer = JsonWriter::default();
         writer.out.push('{');
         writer.key("requestId")?;
@@ -37,7 +44,11 @@ impl SocketsAnswer {
         writer.out.push('[');
         // The list.
         writer.count(1)?;
-        Ok(Self { writer, sockets: 0 })
+        Ok(Self {
+            writer,
+            sockets: 0,
+            end: end.out,
+        })
     }
 
     /// Adds a socket.
@@ -62,12 +73,12 @@ impl SocketsAnswer {
             self.writer.out.push(',');
         }
         self.writer.value(socket, MAX_JSON_DEPTH - LEVELS)?;
-        check_size(self.writer.out.len() + END.len())
+        check_size(self.writer.out.len() + self.end.len())
     }
 
     /// The whole answer.
     pub fn finish(mut self) -> Bytes {
-        self.writer.out.push_str(END);
+        self.writer.out.push_str(&self.end);
         Bytes::from(self.writer.out)
     }
 }

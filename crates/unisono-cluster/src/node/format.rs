@@ -8,7 +8,8 @@ use crate::answering::Answering;
 use crate::broadcast::Broadcast;
 use crate::broker::Subscription;
 use crate::classic::{
-    self, EncodeError, Request, Subscriptions, Target, Template, request_channel,
+    self, Answer, EncodeError, Request, Subscriptions, Target, Template, private_response_channel,
+    request_channel,
 };
 use crate::sharded::{self, Body};
 
@@ -24,6 +25,14 @@ impl Node {
         match self.adapter {
             Adapter::Classic => request_channel(&self.prefix, &self.nsp),
             Adapter::Sharded(_) => sharded::main_channel(&self.prefix, &self.nsp),
+        }
+    }
+
+    /// The channel that the server of that id, and no other, is subscribed to as long as it serves this namespace.
+    pub fn channel_of(&self, id: &str) -> String {
+        match self.adapter {
+            Adapter::Classic => private_response_channel(&self.prefix, &self.nsp, id),
+            Adapter::Sharded(_) => sharded::private_channel(&self.prefix, &self.nsp, id),
         }
     }
 
@@ -132,7 +141,10 @@ impl Node {
                 Received::Deliver(broadcast)
             }
             Body::Request(request) => Received::Request(Box::new(request)),
-            Body::Answer(answer) => self.take_answer(answer, payload),
+            Body::Answer(answer) => {
+                let from = Some(message.uid);
+                self.take_answer(Answer { from, ..answer }, payload)
+            }
         }
     }
 }

@@ -1,14 +1,14 @@
 //! What this node has asked the others, and what they have answered so far.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use unisono_proto::Value;
-use unisono_proto::value::memory_bytes;
 
-use super::ledger::{Account, Ledger};
-use crate::classic::{Answer, AnswerBody, EncodeError, RequestBody};
-use crate::limits::{ANSWER_OVERHEAD_BYTES, MAX_PENDING_REQUESTS};
+use super::ledger::Ledger;
+use super::pending::{Kind, Pending};
+use super::roll::{Attendance, Roll};
+use crate::classic::{Answer, EncodeError, RequestBody};
+use crate::limits::MAX_PENDING_REQUESTS;
 
 /// Why nothing was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,10 @@ pub struct Answered {
     pub nodes_expected: Option<usize>,
     /// How many did. Acknowledgements may be missing all the same.
     pub nodes_answered: usize,
+    /// The ids of the servers that were to answer and did not, in order.
+    pub missing: Vec<String>,
+    /// How many more did not, of which nobody knows who they are.
+    pub missing_unknown: usize,
     /// Of a broadcast: how many clients of those nodes were asked.
     pub clients_asked: u64,
 }
@@ -44,8 +48,7 @@ pub struct Answered {
 impl Answered {
     /// How many nodes that were to answer did not, as far as is known.
     pub fn nodes_missing(&self) -> usize {
-        let expected = self.nodes_expected.unwrap_or(0);
-        expected.saturating_sub(self.nodes_answered)
+        self.missing.len() + self.missing_unknown
     }
 }
 
@@ -83,42 +86,6 @@ enum IdFormat {
 
 /// Digits of an id of the sharded adapter that its requests have in common.
 const HALF_AN_ID: usize = 8;
-
-#[derive(Debug)]
-struct Pending {
-    kind: Kind,
-    answered: Answered,
-    account: Account,
-    /// Hashes of the answers that no two nodes can give alike: those with the id of a socket in them.
-    seen: HashSet<u64>,
-    deadline_ms: u64,
-}
-
-/// Which answers fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Sockets,
-    Rooms,
-    /// Sockets, of which only the rooms matter.
-    RoomsOfSockets,
-    ServerSide,
-    Acks,
-}
-
-impl Kind {
-    fn of(body: &RequestBody) -> Option<Self> {
-        match body {
-            RequestBody::Sockets { .. } | RequestBody::Fetch { .. } => Some(Self::Sockets),
-            RequestBody::AllRooms => Some(Self::Rooms),
-            RequestBody::ServerSideEmit { .. } => Some(Self::ServerSide),
-            RequestBody::Broadcast(_) => Some(Self::Acks),
-            RequestBody::Join { .. }
-            | RequestBody::Leave { .. }
-            | RequestBody::Disconnect { .. }
-            | RequestBody::One { .. } => None,
-        }
-    }
-}
 
 impl Questions {
     pub(super) fn new(uid: &str) -> Self {
@@ -204,6 +171,7 @@ impl Questions {
             Pending {
                 kind,
                 answered,
+                attendance: Attendance::default(),
                 account: self.ledger.account(),
                 seen: HashSet::new(),
                 deadline_ms,
@@ -211,11 +179,38 @@ impl Questions {
         );
     }
 
-    /// It is known now how many are to answer. The outcome if they all have.
-    pub(super) fn set_expected(&mut self, id: &str, nodes: usize) -> Option<Box<Answered>> {
-        let pending = self.pending.get_mut(id)?;
-        pending.answered.nodes_expected = Some(nodes);
+    /// It is known now who is to answer. The outcome if they all have.
+    pub(super) fn set_expected(&mut self, id: &str, roll: Roll) -> Option<Box<Answered>> {
+        self.pending.get_mut(id)?.attendance.call(roll);
         self.take_if_complete(id)
+    }
+
+    /// Whether nothing is asked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// A server has gone or fallen silent: what ends by that.
+    pub(super) fn lose(&mut self, id: &str) -> Vec<Answered> {
+        self.end_complete(|attendance| attendance.lose(id))
+    }
+
+    /// Who listens now: what ends by that.
+    pub(super) fn recount(&mut self, roll: &Roll) -> Vec<Answered> {
+        self.end_complete(|attendance| attendance.recount(roll))
+    }
+
+    /// Changes all, and ends those that are complete by it.
+    fn end_complete(&mut self, change: impl Fn(&mut Attendance)) -> Vec<Answered> {
+        let mut complete = Vec::new();
+        for (id, pending) in &mut self.pending {
+            change(&mut pending.attendance);
+            if pending.is_complete() {
+                complete.push(id.clone());
+            }
+        }
+        let ended = complete.iter().filter_map(|id| self.give_up(id));
+        ended.map(|answered| *answered).collect()
     }
 
     /// An answer whose id is ours. `payload` is what it was decoded from.
@@ -223,7 +218,7 @@ impl Questions {
         let Some(pending) = self.pending.get_mut(&answer.id) else {
             return Taken::Late;
         };
-        if !pending.take(answer.body, payload) {
+        if !pending.take(answer.from.as_deref(), answer.body, payload) {
             return Taken::Refused;
         }
         match self.take_if_complete(&answer.id) {
@@ -236,7 +231,7 @@ impl Questions {
     pub(super) fn give_up(&mut self, id: &str) -> Option<Box<Answered>> {
         let pending = self.pending.remove(id)?;
         self.deadlines.remove(&(pending.deadline_ms, id.to_owned()));
-        Some(Box::new(pending.answered))
+        Some(Box::new(pending.end()))
     }
 
     pub(super) fn next_deadline(&self) -> Option<u64> {
@@ -264,105 +259,4 @@ impl Questions {
         }
         None
     }
-}
-
-impl Pending {
-    fn is_complete(&self) -> bool {
-        let Answered {
-            nodes_expected,
-            nodes_answered,
-            clients_asked,
-            ..
-        } = self.answered;
-        let all_nodes = nodes_expected.is_some_and(|expected| nodes_answered >= expected);
-        let acks = self.answered.answers.len() as u64;
-        all_nodes && (self.kind != Kind::Acks || acks >= clients_asked)
-    }
-
-    /// False when it is ignored.
-    fn take(&mut self, body: AnswerBody, payload: &[u8]) -> bool {
-        let bytes = payload.len().max(in_memory(&body)) + ANSWER_OVERHEAD_BYTES;
-        if !self.account.charge(bytes) {
-            return false;
-        }
-        let noted = self.note(body, payload);
-        if !noted {
-            self.account.refund(bytes);
-        }
-        noted
-    }
-
-    fn note(&mut self, body: AnswerBody, payload: &[u8]) -> bool {
-        let answered = &mut self.answered;
-        match (self.kind, body) {
-            (Kind::Sockets, AnswerBody::Sockets(sockets)) => {
-                if !sockets.is_empty() && !self.seen.insert(hash(payload)) {
-                    return false;
-                }
-                answered.answers.extend(sockets);
-                answered.nodes_answered += 1;
-            }
-            (Kind::Rooms, AnswerBody::Rooms(rooms)) => {
-                if !rooms.is_empty() && !self.seen.insert(hash(payload)) {
-                    return false;
-                }
-                answered.answers.extend(rooms.into_iter().map(Value::Str));
-                answered.nodes_answered += 1;
-            }
-            (Kind::RoomsOfSockets, AnswerBody::Sockets(sockets)) => {
-                if !sockets.is_empty() && !self.seen.insert(hash(payload)) {
-                    return false;
-                }
-                answered.answers.extend(sockets.iter().flat_map(rooms_of));
-                answered.nodes_answered += 1;
-            }
-            (Kind::ServerSide, AnswerBody::ServerSide(data)) => {
-                answered.answers.push(data.unwrap_or(Value::Null));
-                answered.nodes_answered += 1;
-            }
-            (Kind::Acks, AnswerBody::ClientCount(clients)) => {
-                let expected = answered.nodes_expected.unwrap_or(usize::MAX);
-                if answered.nodes_answered >= expected {
-                    return false;
-                }
-                answered.clients_asked += clients;
-                answered.nodes_answered += 1;
-            }
-            // It may come before the count of its node.
-            (Kind::Acks, AnswerBody::Ack(packet)) => {
-                answered.answers.push(packet.unwrap_or(Value::Null));
-            }
-            _ => return false,
-        }
-        true
-    }
-}
-
-/// The names of the rooms that a socket is in, as it was told.
-fn rooms_of(socket: &Value) -> impl Iterator<Item = Value> {
-    let rooms = socket.get("rooms").and_then(Value::as_array);
-    rooms
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|room| match room {
-            Value::Str(_) => Some(room.clone()),
-            Value::Int(number) => Some(Value::Str(number.to_string())),
-            _ => None,
-        })
-}
-
-/// What an answer's values take in memory.
-fn in_memory(body: &AnswerBody) -> usize {
-    match body {
-        AnswerBody::Sockets(sockets) => memory_bytes(sockets),
-        AnswerBody::Rooms(rooms) => rooms.len() * size_of::<Value>(),
-        AnswerBody::ServerSide(value) | AnswerBody::Ack(value) => memory_bytes(value),
-        AnswerBody::ClientCount(_) | AnswerBody::Done => 0,
-    }
-}
-
-fn hash(payload: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    payload.hash(&mut hasher);
-    hasher.finish()
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::questions::{Answered, AskError, Taken};
+use super::roll::Roll;
 use super::{Node, Received};
 use crate::classic::{self, Answer, EncodeError, Request, RequestBody, RequestError};
 
@@ -34,9 +35,29 @@ impl Node {
         Ok((id, self.request_channel(), payload))
     }
 
-    /// So many other nodes are to answer. The outcome if they all have.
-    pub fn expect_nodes(&mut self, id: &str, nodes: usize) -> Option<Box<Answered>> {
-        self.questions.set_expected(id, nodes)
+    /// These other nodes are to answer, or so many of whom nothing else is known. The outcome if they all have.
+    pub fn expect_nodes(&mut self, id: &str, roll: impl Into<Roll>) -> Option<Box<Answered>> {
+        self.questions.set_expected(id, roll.into())
+    }
+
+    /// Whether answers are awaited.
+    pub fn is_asking(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
+    /// A server has said goodbye or fallen silent: nobody waits for it any more. The requests that end by that.
+    pub fn handle_lost_node(&mut self, id: &str) -> Vec<Answered> {
+        let ended = self.questions.lose(id);
+        self.stats.requests_expired += ended.len() as u64;
+        ended
+    }
+
+    /// Who listens now, counted again while answers are awaited: nobody waits any more for those who were there and are not. Others who have
+    /// come meanwhile change nothing. The requests that end by that.
+    pub fn handle_recount(&mut self, roll: &Roll) -> Vec<Answered> {
+        let ended = self.questions.recount(roll);
+        self.stats.requests_expired += ended.len() as u64;
+        ended
     }
 
     /// Ends a request before its time: what there is by now, or nothing if it is over.

@@ -170,7 +170,9 @@ fn answer(data: &mut Fields, kind: i64, id: Option<String>) -> Result<Answer, Re
         }
         _ => AnswerBody::Ack(data.take("packet")),
     };
-    Ok(Answer { id, body })
+    // Whose it is stands around it.
+    let from = None;
+    Ok(Answer { id, from, body })
 }
 
 /// Reading has bounded the depth.

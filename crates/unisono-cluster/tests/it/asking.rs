@@ -33,7 +33,12 @@ fn asked(from: &mut Node, to: &mut Node, body: RequestBody) -> (String, Request)
 fn answer(from: &Node, uid: &str, id: &str, body: AnswerBody, privately: bool) -> (String, Bytes) {
     let channel = from.answering(privately).channel(uid, &body);
     let id = id.to_owned();
-    let payload = encode_answer(Answer { id, body }).expect("it encodes");
+    let payload = encode_answer(Answer {
+        id,
+        from: None,
+        body,
+    })
+    .expect("it encodes");
     (channel, payload)
 }
 
@@ -73,6 +78,8 @@ fn a_request_ends_with_the_answer_of_the_last_node() {
         answers: vec![socket("b1"), socket("b2")],
         nodes_expected: Some(2),
         nodes_answered: 2,
+        missing: Vec::new(),
+        missing_unknown: 0,
         clients_asked: 0,
     };
     assert_eq!(last, Received::Answered(Box::new(expected)));
@@ -171,7 +178,7 @@ fn acknowledgements_are_counted_in_whatever_order_they_come() {
     // Nobody else is there.
     let (id, _) = asked(&mut a, &mut b, RequestBody::Broadcast(event(&[str("q")])));
     let alone = a.expect_nodes(&id, 0).expect("it is over");
-    assert_eq!(alone.nodes_missing(), 0);
+    assert_eq!(alone.missing_unknown, 0);
 }
 
 #[test]
@@ -184,11 +191,11 @@ fn who_does_not_answer_is_missing_when_the_time_is_over() {
     assert_eq!(a.next_deadline(), Some(600));
     assert_eq!(a.handle_request_timeout(599), []);
     let unknown = &a.handle_request_timeout(600)[0];
-    assert_eq!((unknown.nodes_expected, unknown.nodes_missing()), (None, 0));
+    assert_eq!((unknown.nodes_expected, unknown.missing_unknown), (None, 0));
     let expired = a.handle_request_timeout(1_000);
     assert_eq!(expired[0].id, id);
     assert_eq!(expired[0].answers, [str("r")]);
-    assert_eq!(expired[0].nodes_missing(), 2);
+    assert_eq!(expired[0].missing_unknown, 2);
     assert_eq!((a.stats().requests_expired, a.next_deadline()), (2, None));
     // Ended before its time.
     let (id, _) = asked(&mut a, &mut b, fetch());

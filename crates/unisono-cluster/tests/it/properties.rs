@@ -6,7 +6,7 @@ use unisono_cluster::classic::{
 use unisono_cluster::limits::{MAX_ATTACHMENTS, MAX_DEPTH};
 use unisono_cluster::sharded;
 use unisono_cluster::{
-    Adapter, Answer, DecodeError, EncodeError, Members, Node, RequestBody, SubscriptionMode,
+    Adapter, DecodeError, EncodeError, Members, Node, RequestBody, SubscriptionMode,
 };
 use unisono_proto::Value;
 
@@ -146,10 +146,7 @@ fn say_again(message: &sharded::Message) -> Option<bytes::Bytes> {
     let said = match &message.body {
         sharded::Body::Broadcast(broadcast) => sharded::encode(uid, nsp, broadcast),
         sharded::Body::Request(request) => sharded::encode_request(nsp, request),
-        sharded::Body::Answer(Answer { id, body }) => {
-            let (id, body) = (id.clone(), body.clone());
-            sharded::encode_answer(uid, nsp, &Answer { id, body })
-        }
+        sharded::Body::Answer(answer) => sharded::encode_answer(uid, nsp, answer),
     };
     said.ok()
 }

@@ -44,6 +44,7 @@ fn check_request(recorded: &[u8], id: Option<&str>, body: RequestBody) {
 /// The same of an answer.
 fn check_answer(recorded: &[u8], id: &str, body: AnswerBody) {
     let answer = Answer {
+        from: None,
         id: id.to_owned(),
         body,
     };

@@ -148,7 +148,11 @@ fn answers_are_the_bytes_of_node() {
     let check = |answer: AnswerBody, expected: &str| {
         let expected = format!(r#"{{{expected},"uid":"f80004f8d68c26c6","nsp":"/"}}"#);
         let id = "407669d8324c41b1".to_owned();
-        let answer = Answer { id, body: answer };
+        let answer = Answer {
+            id,
+            from: None,
+            body: answer,
+        };
         assert_eq!(text(&encode_answer(UID, "/", &answer).unwrap()), expected);
         assert_eq!(body(expected.as_bytes()), Body::Answer(answer));
     };
@@ -170,6 +174,7 @@ fn answers_are_the_bytes_of_node() {
     // Byte strings travel as such, and as many as there are.
     let bytes = Value::Array(vec![Value::Bin(vec![7].into()); 20]);
     let ack = Answer {
+        from: None,
         id: "i".to_owned(),
         body: AnswerBody::Ack(Some(bytes)),
     };
@@ -533,7 +538,15 @@ fn what_only_the_classic_adapter_has_is_not_written() {
     }
     let id = String::new;
     for body in [AnswerBody::Done, AnswerBody::Rooms(Vec::new())] {
-        let written = encode_answer(UID, "/", &Answer { id: id(), body });
+        let written = encode_answer(
+            UID,
+            "/",
+            &Answer {
+                id: id(),
+                from: None,
+                body,
+            },
+        );
         assert_eq!(written, Err(EncodeError::ClassicOnly));
     }
 }

@@ -204,7 +204,13 @@ fn answer(from: &Node, request: &Request, body: AnswerBody) -> (String, Bytes) {
     let id = request.id.clone().expect("it is a question");
     (
         channel,
-        answering.encode(Answer { id, body }).expect("it encodes"),
+        answering
+            .encode(Answer {
+                id,
+                from: None,
+                body,
+            })
+            .expect("it encodes"),
     )
 }
 

@@ -33,11 +33,12 @@ fn decoded(bytes: &[u8]) -> Vec<Value> {
 fn one_after_another_they_are_the_same_bytes() {
     for count in 0..3 {
         let sockets = vec![socket(str("\"x\"")); count];
-        let mut answer = SocketsAnswer::new("r\"1").expect("it begins");
+        let mut answer = SocketsAnswer::new("r\"1", None).expect("it begins");
         for socket in &sockets {
             assert_eq!(answer.push(socket), Ok(()));
         }
         let whole = Answer {
+            from: None,
             id: "r\"1".to_owned(),
             body: AnswerBody::Sockets(sockets),
         };
@@ -48,7 +49,7 @@ fn one_after_another_they_are_the_same_bytes() {
 
 #[test]
 fn a_socket_that_cannot_be_written_costs_the_others_nothing() {
-    let mut answer = SocketsAnswer::new("r").expect("it begins");
+    let mut answer = SocketsAnswer::new("r", None).expect("it begins");
     let zeros = Value::Array(vec![Value::Int(0); MAX_JSON_VALUES]);
     let mut check = |auth: Value, expected: Result<(), EncodeError>| {
         assert_eq!(answer.push(&socket(auth)), expected);
@@ -64,7 +65,7 @@ fn a_socket_that_cannot_be_written_costs_the_others_nothing() {
 
 #[test]
 fn an_answer_is_never_larger_than_a_message() {
-    let mut answer = SocketsAnswer::new("r").expect("it begins");
+    let mut answer = SocketsAnswer::new("r", None).expect("it begins");
     let large = socket(str(&"x".repeat(1 << 20)));
     let mut pushed = 0;
     while answer.push(&large).is_ok() {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, timeout_at};
 use unisono_cluster::{
-    Answer, AnswerBody, Answered, AskError, CountError, EncodeError, RequestBody, SocketsAnswer,
+    Answer, AnswerBody, Answered, AskError, CountError, EncodeError, RequestBody, Roll,
+    SocketsAnswer,
 };
 
 use super::{Awaits, Outbound, Port, Refused};
@@ -50,6 +51,11 @@ impl Pending {
         }))
     }
 
+    /// Where it is asked.
+    pub(crate) fn space(&self) -> &Arc<SpaceInner> {
+        &self.space
+    }
+
     /// What the other nodes answer until the time is over. How many there are is asked meanwhile; where nobody says, it is what there is
     /// by then, and `nodes_expected` is `None`.
     pub(crate) async fn answers(mut self) -> Answered {
@@ -64,16 +70,17 @@ impl Pending {
             counted = port.others(self.deadline) => counted,
         };
         match counted {
-            Ok(nodes) => self.answers_of(nodes).await,
+            Ok(roll) => self.answers_of(roll).await,
             Err(CountError) => self.end(),
         }
     }
 
-    /// What so many other nodes answer until the time is over. If the broker has not taken the request: nothing, and `nodes_expected` is
+    /// What these other nodes answer until the time is over. If the broker has not taken the request: nothing, and `nodes_expected` is
     /// `None`.
-    pub(crate) async fn answers_of(mut self, nodes: usize) -> Answered {
+    pub(crate) async fn answers_of(mut self, roll: Roll) -> Answered {
+        let nodes = roll.known.len() + roll.unknown;
         let port = self.space.port.as_ref();
-        if let Some(answered) = port.and_then(|port| port.expect_nodes(&self.id, nodes)) {
+        if let Some(answered) = port.and_then(|port| port.expect_nodes(&self.id, roll)) {
             return answered;
         }
         match timeout_at(self.deadline, &mut self.receiver).await {
@@ -108,13 +115,10 @@ impl Drop for Pending {
 }
 
 impl Port {
-    /// How many other nodes there are, if that is known in time.
-    pub(crate) async fn others(&self, deadline: Instant) -> Result<usize, CountError> {
-        let counted = timeout_at(deadline, self.count()).await;
-        // This one is among them: it has been subscribed for as long as the namespace is there.
-        counted
-            .unwrap_or(Err(CountError))
-            .map(|nodes| nodes.saturating_sub(1))
+    /// Who the other nodes are, if that is known in time.
+    pub(crate) async fn others(&self, deadline: Instant) -> Result<Roll, CountError> {
+        let counted = timeout_at(deadline, self.roll()).await;
+        counted.unwrap_or(Err(CountError))
     }
 
     /// How many nodes there are.
@@ -139,7 +143,9 @@ impl Port {
         })?;
         let (sender, receiver) = oneshot::channel();
         talk.waiting.insert(id.clone(), sender);
+        self.plan_recount(&mut talk.recount_ms);
         let outbound = Outbound {
+            seq: 0,
             channel,
             payload,
             awaits: Awaits::Answers(id.clone()),
@@ -148,9 +154,9 @@ impl Port {
         Ok((id, receiver))
     }
 
-    fn expect_nodes(&self, id: &str, nodes: usize) -> Option<Answered> {
+    fn expect_nodes(&self, id: &str, roll: Roll) -> Option<Answered> {
         let mut talk = self.talk();
-        let answered = talk.node.expect_nodes(id, nodes)?;
+        let answered = talk.node.expect_nodes(id, roll)?;
         talk.waiting.remove(id);
         Some(*answered)
     }
@@ -179,6 +185,7 @@ impl Port {
         let talk = self.talk();
         let (channel, payload) = talk.node.tell(body)?;
         let outbound = Outbound {
+            seq: 0,
             channel,
             payload,
             awaits: Awaits::Nothing,
@@ -191,7 +198,9 @@ impl Port {
     pub(crate) fn answer(&self, uid: &str, id: &str, body: AnswerBody) -> Result<(), EncodeError> {
         let channel = self.answering.channel(uid, &body);
         let id = id.to_owned();
-        let payload = self.answering.encode(Answer { id, body })?;
+        // It says who it is of by itself.
+        let from = None;
+        let payload = self.answering.encode(Answer { id, from, body })?;
         let _ = self.bus.broker.publish(&channel, payload);
         Ok(())
     }

@@ -2,23 +2,24 @@
 
 use std::sync::Arc;
 
-use unisono_cluster::{Answered, RequestBody};
+use unisono_cluster::{Answered, NodeName, RequestBody};
 use unisono_proto::Value;
 
 use crate::error::EmitError;
 use crate::port::{Pending, deadline_after};
 use crate::space::{Space, SpaceInner};
 
-/// How many other nodes were asked, and how many of them did not answer in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many other nodes were asked, and which of them did not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Nodes {
     /// Other nodes that were to answer. 0 without a broker, where there are none, or where the application has said `local`; and where
     /// they are not known, see [`unreachable`](Self::unreachable).
     pub expected: usize,
-    /// Those of them that did not: they have died, hang, or their answer was lost. Node.js pods do not say who they are, so which ones is
-    /// not known.
-    pub missing: usize,
+    /// Those of them that did not, in the order of their ids: they have died, hang, or their answer was lost.
+    pub missing: Vec<NodeName>,
+    /// How many more did not of whom nobody knows who they are: Node.js pods, and nodes that had just come.
+    pub missing_unknown: usize,
     /// Nobody knows how many there are: the link to them was away, or has not said so in time, or did not take the request. What is there
     /// is of this node, and of those others that have answered all the same.
     pub unreachable: bool,
@@ -26,25 +27,33 @@ pub struct Nodes {
 
 impl Nodes {
     /// Nobody knows how many there are.
-    const UNREACHABLE: Self = Self {
-        expected: 0,
-        missing: 0,
-        unreachable: true,
-    };
+    fn unreachable() -> Self {
+        Self {
+            unreachable: true,
+            ..Self::default()
+        }
+    }
 
     /// Whether nothing is missing.
     pub fn have_all_answered(&self) -> bool {
-        self.missing == 0 && !self.unreachable
+        self.missing_count() == 0 && !self.unreachable
     }
 
-    pub(crate) fn of(answered: &Answered) -> Self {
-        match answered.nodes_expected {
-            Some(expected) => Self {
-                expected,
-                missing: answered.nodes_missing(),
-                unreachable: false,
-            },
-            None => Self::UNREACHABLE,
+    /// How many did not answer, by name or not.
+    pub fn missing_count(&self) -> usize {
+        self.missing.len() + self.missing_unknown
+    }
+
+    /// `name_of` knows the names of servers by their ids.
+    pub(crate) fn of(answered: &Answered, name_of: impl Fn(&str) -> NodeName) -> Self {
+        let Some(expected) = answered.nodes_expected else {
+            return Self::unreachable();
+        };
+        Self {
+            expected,
+            missing: answered.missing.iter().map(|id| name_of(id)).collect(),
+            missing_unknown: answered.missing_unknown,
+            unreachable: false,
         }
     }
 }
@@ -89,23 +98,30 @@ impl SpaceInner {
             return Ok(Answers::local(Vec::new()));
         };
         let deadline = deadline_after(port.bus.requests.timeout);
-        let Ok(others) = port.others(deadline).await else {
+        let Ok(roll) = port.others(deadline).await else {
             return Ok(Answers {
                 answers: Vec::new(),
-                nodes: Nodes::UNREACHABLE,
+                nodes: Nodes::unreachable(),
             });
         };
-        if others == 0 {
+        if roll.known.is_empty() && roll.unknown == 0 {
             return Ok(Answers::local(Vec::new()));
         }
         let Some(pending) = Pending::ask(self, body, deadline)? else {
             return Ok(Answers::local(Vec::new()));
         };
-        let answered = pending.answers_of(others).await;
+        let answered = pending.answers_of(roll).await;
         Ok(Answers {
-            nodes: Nodes::of(&answered),
+            nodes: self.nodes_of(&answered),
             answers: answered.answers,
         })
+    }
+
+    fn nodes_of(&self, answered: &Answered) -> Nodes {
+        let Some(port) = &self.port else {
+            return Nodes::default();
+        };
+        Nodes::of(answered, |id| port.bus.nodes.name_or_id(id))
     }
 
     /// Waits for what the clients of other nodes answer to a broadcast that is out.
@@ -114,8 +130,9 @@ impl SpaceInner {
         let Some(pending) = pending else {
             return (Vec::new(), 0, Nodes::default());
         };
+        let space = pending.space().clone();
         let answered = pending.answers().await;
-        let nodes = Nodes::of(&answered);
+        let nodes = space.nodes_of(&answered);
         let asked = usize::try_from(answered.clients_asked).unwrap_or(usize::MAX);
         let missing = asked.saturating_sub(answered.answers.len());
         (answered.answers, missing, nodes)
@@ -183,24 +200,31 @@ mod tests {
 
     #[test]
     fn what_was_never_counted_is_not_complete() {
-        let check = |nodes_expected, expected: usize, missing: usize, unreachable| {
+        let name_of = |id: &str| NodeName {
+            name: format!("pod-{id}").into(),
+            id: id.into(),
+        };
+        let check = |nodes_expected, missing: &[&str], missing_unknown, unreachable| {
             let answered = Answered {
                 nodes_expected,
-                nodes_answered: 1,
+                missing: missing.iter().map(|&id| id.to_owned()).collect(),
+                missing_unknown,
                 ..Answered::default()
             };
             let nodes = Nodes {
-                expected,
-                missing,
+                expected: nodes_expected.unwrap_or(0),
+                missing: missing.iter().map(|id| name_of(id)).collect(),
+                missing_unknown,
                 unreachable,
             };
-            assert_eq!(Nodes::of(&answered), nodes);
-            let complete = missing == 0 && !unreachable;
+            assert_eq!(Nodes::of(&answered, name_of), nodes);
+            let complete = missing.len() + missing_unknown == 0 && !unreachable;
             assert_eq!(nodes.have_all_answered(), complete);
         };
-        check(Some(0), 0, 0, false);
-        check(Some(1), 1, 0, false);
-        check(Some(2), 2, 1, false);
-        check(None, 0, 0, true);
+        check(Some(0), &[], 0, false);
+        check(Some(1), &[], 0, false);
+        check(Some(2), &["a"], 0, false);
+        check(Some(2), &[], 1, false);
+        check(None, &[], 0, true);
     }
 }

@@ -165,7 +165,8 @@ mod tests {
         let deep = || (0..62).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
         let large = || Value::Str("x".repeat(17 << 20));
         let check = |auth: Value, data: Value, added: Added, expected: Option<Value>| {
-            let mut answer = SocketsAnswer::Classic(classic::SocketsAnswer::new("r").unwrap());
+            let mut answer =
+                SocketsAnswer::Classic(classic::SocketsAnswer::new("r", None).unwrap());
             assert_eq!(add(&mut answer, socket(auth, data)), added);
             let answer = decode_answer(&answer.finish()).unwrap();
             let sockets = expected.into_iter().collect();
@@ -191,7 +192,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_full_says_so() {
-        let mut answer = SocketsAnswer::Classic(classic::SocketsAnswer::new("r").unwrap());
+        let mut answer = SocketsAnswer::Classic(classic::SocketsAnswer::new("r", None).unwrap());
         let socket = Value::Str("x".repeat(9 << 20));
         assert_eq!(add(&mut answer, socket.clone()), Added::Whole);
         assert_eq!(add(&mut answer, socket), Added::Not);

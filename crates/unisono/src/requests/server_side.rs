@@ -155,7 +155,10 @@ impl Space {
     /// # async fn total(space: unisono::Space) -> Result<u64, unisono::EmitError> {
     /// let loads = space.server_side_emit_with_ack("load?", &()).await?;
     /// if !loads.nodes.have_all_answered() {
-    ///     println!("{} of {} nodes did not say", loads.nodes.missing, loads.nodes.expected);
+    ///     println!("{} of {} nodes did not say", loads.nodes.missing_count(), loads.nodes.expected);
+    ///     for node in &loads.nodes.missing {
+    ///         println!("{node} is one of them");
+    ///     }
     /// }
     /// let others: i64 = loads.answers.iter().filter_map(unisono::Value::as_i64).sum();
     /// # Ok(others as u64)

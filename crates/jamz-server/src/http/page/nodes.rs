@@ -1,13 +1,17 @@
 //! The conversation with other nodes, in numbers.
 
-use unisono::Io;
+use unisono::{Io, NodeInfo};
 use unisono_cluster::NodeStats;
 
 use super::Page;
+use crate::http::MAX_NODES_SHOWN;
+
+type Count = fn(&NodeInfo) -> u64;
 
 impl Page {
     /// What the numbers of messages say: their gaps are what was lost on the way.
     pub(super) fn nodes(&mut self, io: &Io) {
+        self.servers(io);
         let stats = io.node_stats();
         let sum = |of: fn(&NodeStats) -> u64| stats.iter().map(|(_, node)| of(node)).sum::<u64>();
         for (name, help, value) in [
@@ -59,5 +63,68 @@ impl Page {
         ] {
             self.one(name, "counter", help, value);
         }
+    }
+
+    /// Who the other pods are, as they say themselves: pods of Node.js do not. Their names are the only labels that are not of a fixed
+    /// set; they come from whoever may write to Redis, and no client.
+    fn servers(&mut self, io: &Io) {
+        let mut nodes = io.nodes();
+        let silent = nodes.iter().filter(|node| node.is_silent).count();
+        self.head(
+            "unisono_nodes",
+            "gauge",
+            "Other unisono nodes on the bus: heard of, and silent for more than three seconds.",
+        );
+        for (state, count) in [("heard", nodes.len() - silent), ("silent", silent)] {
+            self.labelled("unisono_nodes", "state", state, count as u64);
+        }
+        self.one(
+            "unisono_link_round_trip_seconds",
+            "gauge",
+            "Time of this pod's last announcement through the bus back to itself.",
+            io.link_lag().unwrap_or_default().as_secs_f64(),
+        );
+        nodes.truncate(MAX_NODES_SHOWN);
+        let series: [(&str, &str, Count); 3] = [
+            (
+                "unisono_peer_received",
+                "Messages of another node that came, since it is known.",
+                |node| node.received,
+            ),
+            (
+                "unisono_peer_lost",
+                "Messages that another node published and this one never received, since it is known.",
+                |node| node.lost,
+            ),
+            (
+                "unisono_peer_out_of_order",
+                "Messages of another node that came after a later one, or twice, since it is known.",
+                |node| node.out_of_order,
+            ),
+        ];
+        for (name, help, of) in series {
+            self.head(name, "gauge", help);
+            for node in &nodes {
+                let id = label(&node.name.id);
+                let node_name = label(&node.name.name);
+                let labels = format!("{name}{{node=\"{node_name}\",id=\"{id}\"}}");
+                self.line(&labels, of(node));
+            }
+        }
+    }
+}
+
+/// A text as the value of a label.
+fn label(text: &str) -> String {
+    let escaped = text.replace('\\', r"\\").replace('"', r#"\""#);
+    escaped.replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_name_cannot_leave_its_label() {
+        assert_eq!(super::label("pod-1"), "pod-1");
+        assert_eq!(super::label("a\"} 1\n\\"), r#"a\"} 1\n\\"#);
     }
 }

@@ -121,7 +121,12 @@ impl World {
         let channel = self.pods[pod].node.answering(privately).channel(uid, &body);
         let id = id.to_owned();
         let tag = Tag::Ask(self.record.asks_by_id[&id]);
-        let payload = encode_answer(Answer { id, body }).expect("it can be written");
+        let payload = encode_answer(Answer {
+            id,
+            from: None,
+            body,
+        })
+        .expect("it can be written");
         let channel = channel.into();
         self.offer(
             pod,

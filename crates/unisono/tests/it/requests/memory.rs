@@ -214,7 +214,7 @@ async fn what_is_no_longer_waited_for_is_forgotten() {
     let stats = || server.io.node_stats()[0].1;
     assert_eq!(stats().requests_expired, 2);
     let rooms = space.all_rooms().await.unwrap();
-    assert_eq!((rooms.nodes.expected, rooms.nodes.missing), (1, 1));
+    assert_eq!((rooms.nodes.expected, rooms.nodes.missing_count()), (1, 1));
     assert_eq!(stats().requests_expired, 3);
     // As many as may be, each for as long as nobody drops it.
     let asked: Vec<_> = (0..1_024)
@@ -225,7 +225,7 @@ async fn what_is_no_longer_waited_for_is_forgotten() {
     drop(asked);
     let short = Duration::from_millis(10);
     let acks = space.to("nobody").emit_with_ack("q", &(), short).await;
-    assert_eq!(acks.unwrap().nodes.missing, 1);
+    assert_eq!(acks.unwrap().nodes.missing_count(), 1);
 }
 
 #[tokio::test]
@@ -249,6 +249,12 @@ async fn a_server_that_ends_is_not_counted_although_its_broker_stays() {
 }
 
 /// What pods of before version 8 ask.
+/// An answer of one of our pods as Node.js would write it: without who answers, which comes last.
+pub(super) fn unsigned(answer: &str) -> String {
+    let (text, _) = answer.rsplit_once(r#","from":""#).unwrap();
+    format!("{text}}}")
+}
+
 #[tokio::test]
 async fn old_requests_are_answered_by_who_has_the_socket() {
     let bus = MemoryBus::new();
@@ -268,7 +274,7 @@ async fn old_requests_are_answered_by_who_has_the_socket() {
         let texts = recorder.texts(RESPONSES);
         answers += expected;
         assert_eq!(texts.len(), answers, "{request}");
-        texts.last().cloned().unwrap()
+        unsigned(texts.last().unwrap())
     };
     let sid = socket.id();
     let join = json!({ "uid": "u", "requestId": "r1", "type": 2, "sid": sid, "room": "a" });
@@ -276,7 +282,8 @@ async fn old_requests_are_answered_by_who_has_the_socket() {
     assert!(socket.is_in("a"));
     let sockets = json!({ "uid": "u", "requestId": "r2", "type": 0, "rooms": ["a"] });
     ask(sockets, 2);
-    let mut texts = recorder.texts(RESPONSES)[1..].to_vec();
+    let texts = recorder.texts(RESPONSES);
+    let mut texts: Vec<_> = texts[1..].iter().map(|text| unsigned(text)).collect();
     texts.sort();
     let expected = [
         format!(r#"{{"requestId":"r2","sockets":["{sid}"]}}"#),

@@ -1,15 +1,12 @@
 //! A pod that dies in the middle of a request.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
 use super::cluster::Cluster;
 use super::pods::{Ours, Pod, REQUESTS_TIMEOUT, Target};
 use crate::raw::PATIENCE;
-
-/// What a request may take beyond its time: other processes need the processor too.
-const SLACK: Duration = Duration::from_secs(2);
 
 fn ours(pods: &mut [Pod]) -> &mut Ours {
     match &mut pods[1] {
@@ -53,9 +50,11 @@ async fn a_pod_that_is_killed_during_a_request_is_missing_and_nothing_else() {
     let (fetched, rooms) = (fetched.await.unwrap(), rooms.await.unwrap());
     let (events, acks) = (events.await.unwrap(), acks.await.unwrap().unwrap());
     let took = start.elapsed();
-    assert!(took < REQUESTS_TIMEOUT + SLACK, "{took:?}");
-    for nodes in [fetched.nodes, rooms.nodes, events.nodes, acks.nodes] {
-        assert_eq!((nodes.expected, nodes.missing), (3, 1));
+    // Redis has seen its connections close, so it is not waited for.
+    assert!(took < REQUESTS_TIMEOUT, "{took:?}");
+    for nodes in [&fetched.nodes, &rooms.nodes, &events.nodes, &acks.nodes] {
+        assert_eq!((nodes.expected, nodes.missing_unknown), (3, 1));
+        assert_eq!(nodes.missing, [], "a Node.js pod has no name");
         assert!(!nodes.unreachable);
     }
     assert_eq!(fetched.answers.len(), 3);

@@ -34,6 +34,15 @@ pub(crate) enum Pod {
 impl Ours {
     /// `private` is `publish_on_specific_response_channel`.
     pub(crate) async fn start(redis: &RedisServer, private: bool) -> Self {
+        Self::with(redis, private, REQUESTS_TIMEOUT).await
+    }
+
+    /// One that waits so long for the others.
+    pub(crate) async fn patient(redis: &RedisServer, timeout: Duration) -> Self {
+        Self::with(redis, false, timeout).await
+    }
+
+    async fn with(redis: &RedisServer, private: bool, timeout: Duration) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let answer = move |event: ServerSide| {
             let args: Vec<Value> = event.args.iter().map(to_json).collect();
@@ -45,7 +54,7 @@ impl Ours {
             .namespace(namespace("/").on_server_side("sse", answer))
             .namespace(namespace(SECOND))
             .broker(Arc::new(broker), "socket.io")
-            .requests_timeout(REQUESTS_TIMEOUT)
+            .requests_timeout(timeout)
             .publish_on_specific_response_channel(private)
             .build();
         let server = TestServer::serve(io).await;

@@ -1,0 +1,197 @@
+//! Who is waited for, who is not any more, and who is missing in the end.
+
+use unisono_cluster::classic::encode_answer;
+use unisono_cluster::{
+    Answer, AnswerBody, Answered, Broadcast, Listener, Node, Received, RequestBody, Roll,
+};
+use unisono_proto::Value;
+
+use crate::support::{event, names, str};
+
+/// A node that asks, and one request of it.
+struct Asked {
+    node: Node,
+    id: String,
+}
+
+fn roll(known: &[&str], unknown: usize) -> Roll {
+    let listener = |id: &&str| Listener {
+        id: id.trim_end_matches('?').to_owned(),
+        is_silent: id.ends_with('?'),
+    };
+    Roll {
+        known: known.iter().map(listener).collect(),
+        unknown,
+    }
+}
+
+fn ask(body: RequestBody) -> Asked {
+    let mut node = Node::new("aaaaaa", "socket.io", "/");
+    let (id, _, _) = node.ask(body, 1_000, 0).expect("it asks");
+    Asked { node, id }
+}
+
+fn acks() -> RequestBody {
+    RequestBody::Broadcast(Broadcast {
+        ..event(&[str("q")])
+    })
+}
+
+impl Asked {
+    fn call(&mut self, known: &[&str], unknown: usize) -> Option<Box<Answered>> {
+        self.node.expect_nodes(&self.id, roll(known, unknown))
+    }
+
+    /// The outcome, if this is the last answer.
+    fn answer(&mut self, from: &str, body: AnswerBody) -> Option<Answered> {
+        let answer = Answer {
+            id: self.id.clone(),
+            from: Some(from.to_owned()).filter(|from| !from.is_empty()),
+            body,
+        };
+        let payload = encode_answer(answer).expect("it encodes");
+        let channel = "socket.io-response#/#";
+        match self.node.handle_message(channel, &payload, &|_| true, 0) {
+            Received::Answered(answered) => Some(*answered),
+            Received::Answer => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn rooms(&mut self, from: &str, room: &str) -> Option<Answered> {
+        self.answer(from, AnswerBody::Rooms(names(&[room])))
+    }
+
+    fn recount(&mut self, known: &[&str], unknown: usize) -> Vec<Answered> {
+        self.node.handle_recount(&roll(known, unknown))
+    }
+}
+
+/// Who is missing: ids, and how many without.
+fn missing(answered: &Answered) -> (Vec<&str>, usize) {
+    let ids = answered.missing.iter().map(String::as_str).collect();
+    (ids, answered.missing_unknown)
+}
+
+#[test]
+fn those_who_give_their_names_are_told_apart() {
+    let mut asked = ask(RequestBody::AllRooms);
+    // Before anybody is counted.
+    assert_eq!(asked.rooms("b", "1"), None);
+    assert_eq!(asked.call(&["b", "c", "d"], 1), None);
+    // Again: not another's.
+    assert_eq!(asked.rooms("b", "2"), None);
+    assert_eq!(asked.node.stats().answers_refused, 1);
+    assert_eq!(asked.rooms("", "3"), None);
+    assert_eq!(asked.rooms("c", "4"), None);
+    let answered = asked.node.give_up(&asked.id).expect("it is pending");
+    assert_eq!(answered.answers, [str("1"), str("3"), str("4")]);
+    assert_eq!(
+        (answered.nodes_expected, answered.nodes_answered),
+        (Some(4), 3)
+    );
+    assert_eq!(missing(&answered), (vec!["d"], 0));
+    // Somebody new, of whom nothing had been heard, is one of the unknown.
+    let mut asked = ask(RequestBody::AllRooms);
+    assert_eq!(asked.call(&["b"], 1), None);
+    assert_eq!(asked.rooms("b", "1"), None);
+    let answered = asked.rooms("new", "2").expect("all have answered");
+    assert_eq!(missing(&answered), (vec![], 0));
+}
+
+#[test]
+fn a_server_that_has_gone_is_not_waited_for() {
+    let mut asked = ask(RequestBody::AllRooms);
+    asked.call(&["b", "c"], 0);
+    assert_eq!(asked.rooms("b", "1"), None);
+    assert_eq!(asked.node.handle_lost_node("stranger"), []);
+    assert_eq!(asked.node.handle_lost_node("b"), [], "it has answered");
+    let ended = asked.node.handle_lost_node("c");
+    assert_eq!(missing(&ended[0]), (vec!["c"], 0));
+    assert!(!asked.node.is_asking());
+    // Silent from the start: missing, and not waited for.
+    let mut asked = ask(RequestBody::AllRooms);
+    assert_eq!(asked.call(&["b", "c?"], 0), None);
+    let answered = asked.rooms("b", "1").expect("nobody else is waited for");
+    assert_eq!(missing(&answered), (vec!["c"], 0));
+    assert_eq!(asked.node.next_deadline(), None);
+    let alone = ask(RequestBody::AllRooms).call(&["b?"], 0);
+    assert_eq!(
+        missing(&alone.expect("nobody is waited for")),
+        (vec!["b"], 0)
+    );
+}
+
+#[test]
+fn who_no_longer_listens_is_not_waited_for_and_who_is_new_changes_nothing() {
+    // Who was counted, who has answered, who listens now; who is missing if it ends.
+    type Counted<'a> = (&'a [&'a str], usize);
+    let check =
+        |before: Counted<'_>, answers: &[&str], now: Counted<'_>, expected: Option<Counted<'_>>| {
+            let mut asked = ask(RequestBody::AllRooms);
+            assert_eq!(asked.call(before.0, before.1), None);
+            for (n, from) in answers.iter().enumerate() {
+                assert_eq!(asked.rooms(from, &n.to_string()), None);
+            }
+            let ended = asked.recount(now.0, now.1);
+            let ended = ended.first().map(missing);
+            let expected = expected.map(|(ids, unknown)| (ids.to_vec(), unknown));
+            assert_eq!(ended, expected, "{before:?} {answers:?} {now:?}");
+        };
+    // All are there.
+    check((&["b"], 1), &[], (&["b"], 1), None);
+    // Either has died.
+    check((&["b"], 1), &[""], (&[], 1), Some((&["b"], 0)));
+    check((&["b"], 1), &["b"], (&["b"], 0), Some((&[], 1)));
+    check((&["b"], 1), &[], (&["b"], 0), None);
+    check((&["b"], 1), &[], (&[], 0), Some((&["b"], 1)));
+    // One that has answered dies: the other is still waited for.
+    check((&["b", "c"], 0), &["b"], (&["c"], 0), None);
+    check((&["b"], 1), &["b"], (&[], 1), None);
+    // Of those without names nobody knows which it was: the one that has not answered, most likely.
+    check((&[], 2), &[""], (&[], 1), Some((&[], 1)));
+    // One more has come: nothing changes.
+    check((&["b"], 0), &[], (&["b"], 1), None);
+    check((&["b"], 1), &["b"], (&["b", "new"], 1), None);
+    // Restarted meanwhile: as many listen as before, and it is not the same.
+    check((&["b"], 0), &[], (&["new"], 0), Some((&["b"], 0)));
+    check((&["b"], 0), &[], (&[], 1), Some((&["b"], 0)));
+    // One that was counted before it gave its name is still there.
+    check((&[], 1), &[], (&["new"], 0), None);
+    // One hangs.
+    check((&["b"], 0), &[], (&["b?"], 0), Some((&["b"], 0)));
+}
+
+#[test]
+fn a_count_before_anybody_was_called_means_nothing() {
+    let mut asked = ask(RequestBody::AllRooms);
+    assert_eq!(asked.recount(&[], 0), []);
+    assert_eq!(asked.call(&["b"], 0), None);
+    assert!(asked.rooms("b", "1").is_some());
+}
+
+#[test]
+fn clients_of_a_node_that_has_gone_are_not_waited_for() {
+    let ack = |value: i64| AnswerBody::Ack(Some(Value::Int(value)));
+    let mut asked = ask(acks());
+    asked.call(&["b", "c"], 1);
+    assert_eq!(asked.answer("b", AnswerBody::ClientCount(2)), None);
+    assert_eq!(asked.answer("c", AnswerBody::ClientCount(1)), None);
+    assert_eq!(asked.answer("", AnswerBody::ClientCount(1)), None);
+    assert_eq!(asked.answer("b", ack(1)), None);
+    assert_eq!(asked.node.handle_lost_node("b"), []);
+    assert_eq!(asked.answer("", ack(2)), None);
+    let answered = asked
+        .answer("c", ack(3))
+        .expect("nobody else is waited for");
+    assert_eq!((answered.answers.len(), answered.clients_asked), (3, 4));
+    // All nodes have said how many they asked; the client is missing.
+    assert_eq!(missing(&answered), (vec![], 0));
+    // Without names they can only be given up together.
+    let mut asked = ask(acks());
+    asked.call(&[], 2);
+    assert_eq!(asked.answer("", AnswerBody::ClientCount(1)), None);
+    assert_eq!(asked.answer("", AnswerBody::ClientCount(1)), None);
+    assert_eq!(asked.recount(&[], 1), []);
+    assert_eq!(asked.recount(&[], 0).len(), 1);
+}
