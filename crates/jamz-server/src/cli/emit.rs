@@ -26,10 +26,10 @@ pub(super) struct Options {
     #[arg(long, default_value = "/")]
     namespace: String,
     /// Only members of this room, or of any of several
-    #[arg(long = "room", value_name = "ROOM")]
+    #[arg(long = "room", value_name = "ROOM", allow_hyphen_values = true)]
     rooms: Vec<String>,
     /// Nobody in this room
-    #[arg(long, value_name = "ROOM")]
+    #[arg(long, value_name = "ROOM", allow_hyphen_values = true)]
     except: Vec<String>,
     /// Everybody in the namespace, as without --room
     #[arg(long, conflicts_with = "rooms")]
@@ -41,10 +41,10 @@ pub(super) struct Options {
     #[arg(long, value_name = "true|false", requires = "event")]
     compress: Option<bool>,
     /// Put the sockets into this room (again for more)
-    #[arg(long, value_name = "ROOM")]
+    #[arg(long, value_name = "ROOM", allow_hyphen_values = true)]
     join: Vec<String>,
     /// Take the sockets out of this room (again for more)
-    #[arg(long, value_name = "ROOM")]
+    #[arg(long, value_name = "ROOM", allow_hyphen_values = true)]
     leave: Vec<String>,
     /// End the sockets; they do not come back by themselves, so say whose: --room or --everybody
     #[arg(long, requires = "whom")]

@@ -171,6 +171,13 @@ fn exit_codes() {
         1,
         "cannot read /nowhere",
     );
+    // As ids of sockets may begin.
+    for option in ["--room", "--except"] {
+        check(&[option, "-q", "news"], "", 1, "nothing was sent");
+    }
+    for option in ["--join", "--leave"] {
+        check(&[option, "-q"], "", 1, "nothing was sent");
+    }
     check(&[], "", 2, "--join");
     check(&["news", "--join", "r"], "", 2, "cannot be used with");
     check(&["news", "hello"], "", 2, r#"write a text as '"text"'"#);
