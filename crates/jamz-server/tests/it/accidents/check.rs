@@ -88,7 +88,7 @@ pub(super) async fn check(
     agree_on("during-b", &stage).await;
     if matches!(row.noticed, Noticed::By(&[_, _])) {
         // Its clients knew of another DJ.
-        let shown = stage.sides[0].listener.was_shown("during-b", ended);
+        let shown = stage.sides[0].listener.was_shown("during-b", started);
         assert!(shown, "the state was not told again");
     }
     stage.take(0, "after-a", &[0, 1]).await;

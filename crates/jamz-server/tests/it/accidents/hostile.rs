@@ -36,7 +36,7 @@ const OWN_NAMES: Row = Row {
     remark: "The pod whose name it is takes them for echoes, others believe them: whoever may publish may say anything.",
     seen: Seen {
         noticed: "–",
-        back: "0.00–0.04 s",
+        back: "0.00–0.05 s",
         lost: "0",
     },
 };

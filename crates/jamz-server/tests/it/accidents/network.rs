@@ -50,7 +50,7 @@ const ANSWERS_HELD: Row = Row {
     seen: Seen {
         noticed: "1.03–1.06 s",
         back: "0.18–0.47 s",
-        lost: "185–196",
+        lost: "184–196",
     },
 };
 
@@ -78,7 +78,7 @@ const ABANDONED: Row = Row {
     seen: Seen {
         noticed: "1.04–2.04 s",
         back: "0.05–0.08 s",
-        lost: "26–77",
+        lost: "2–77",
     },
 };
 
@@ -91,7 +91,7 @@ const MUTE: Row = Row {
     remark: "",
     seen: Seen {
         noticed: "0.01–0.02 s",
-        back: "0.05–0.08 s",
+        back: "0.04–0.08 s",
         lost: "0–100",
     },
 };
@@ -104,7 +104,7 @@ const HANG_UP: Row = Row {
     lost: Lost::Counted,
     remark: "",
     seen: Seen {
-        noticed: "0.01–0.02 s",
+        noticed: "0.00–0.02 s",
         back: "0.30–1.18 s",
         lost: "0–97",
     },
@@ -132,7 +132,7 @@ const LIAR: Row = Row {
     lost: Lost::Counted,
     remark: "Nothing is allocated on its word.",
     seen: Seen {
-        noticed: "0.01–0.02 s",
+        noticed: "0.00–0.02 s",
         back: "0.24–0.62 s",
         lost: "80–92",
     },

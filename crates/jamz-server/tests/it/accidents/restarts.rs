@@ -62,7 +62,7 @@ const FROZEN_1S: Row = Row {
     remark: "Too short for the probe. A publish that is not confirmed within a second gives the link up.",
     seen: Seen {
         noticed: "–",
-        back: "0.02–0.21 s",
+        back: "0.01–0.21 s",
         lost: "2–56",
     },
 };

@@ -20,7 +20,7 @@ const CUT_PUBSUB: Row = Row {
     remark: "",
     seen: Seen {
         noticed: "0.01–0.02 s",
-        back: "0.02–0.03 s",
+        back: "0.02–0.04 s",
         lost: "1",
     },
 };
@@ -34,7 +34,7 @@ const CUT_NORMAL: Row = Row {
     remark: "That is the connection for commands; both are replaced.",
     seen: Seen {
         noticed: "0.00–0.02 s",
-        back: "0.03–0.07 s",
+        back: "0.02–0.07 s",
         lost: "1",
     },
 };
@@ -105,7 +105,7 @@ const FAILOVER: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.05–0.08 s",
-        lost: "1–2",
+        lost: "0–2",
     },
 };
 
