@@ -101,21 +101,23 @@ async fn disconnect_is_the_last_that_a_client_hears_of_its_namespace() {
     let space = server.io.of("/").unwrap();
     let mut socket = RawSocket::connect(server.port, "EIO=4&transport=websocket").await;
     assert!(socket.text().await.starts_with("0{"));
-    let (crier, running) = (space.clone(), Arc::new(Semaphore::new(1)));
-    let goes_on = running.clone();
+    // So many each time that they are under way when the socket ends, and few enough for a client to keep up with.
+    let (round, rounds) = std::sync::mpsc::channel();
+    let crier = space.clone();
     let crying = std::thread::spawn(move || {
-        while !goes_on.is_closed() {
-            crier.broadcast().emit("cry", &()).unwrap();
-            std::thread::yield_now();
+        for () in rounds {
+            (0..300).for_each(|_| crier.broadcast().emit("cry", &()).unwrap());
         }
     });
-    for _ in 0..200 {
+    for _ in 0..50 {
         socket.send("40").await;
         assert!(socket.text().await.starts_with("40{"));
+        round.send(()).unwrap();
+        while socket.text().await != "42[\"cry\"]" {}
         space.broadcast().disconnect_sockets(false).unwrap();
         while socket.text().await != "41" {}
         // The answer to the next CONNECT comes next, which is asserted above.
     }
-    running.close();
+    drop(round);
     crying.join().unwrap();
 }

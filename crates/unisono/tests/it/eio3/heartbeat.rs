@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
+use unisono::Socket;
 
 use super::{configured, joined, poll, poll_for, post, record, silent, websocket};
 use crate::raw::Frame;
@@ -87,6 +88,35 @@ async fn a_client_hears_of_the_server_while_handlers_hold_reading_back() {
     }
     // From now on it is the client's turn again.
     assert_eq!(socket.until_end().await, [Frame::Close(None)]);
+}
+
+#[tokio::test]
+async fn a_client_hears_of_the_server_while_ends_by_the_application_hold_reading_back() {
+    // So many may leave before nothing more is read.
+    const DEPARTING: usize = 16;
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = gate.clone();
+    let namespace = silent()
+        .on("bye", async |socket: Socket| socket.disconnect())
+        .on_disconnect(move || {
+            let gate = opened.clone();
+            async move { drop(gate.acquire().await) }
+        });
+    let server = configured(quick, namespace).await;
+    let (mut socket, _) = websocket(server.port).await;
+    for left in 1..=DEPARTING {
+        socket.send("42[\"bye\"]").await;
+        while socket.text().await != "41" {}
+        if left < DEPARTING {
+            socket.send("40").await;
+            assert_eq!(socket.text().await, "40");
+        }
+    }
+    for _ in 0..5 {
+        let text = tokio::time::timeout(Duration::from_millis(190), socket.text()).await;
+        assert_eq!(text.expect("within the ping time-out"), "3");
+    }
+    gate.close();
 }
 
 #[tokio::test]
