@@ -6,6 +6,7 @@ mod emitter;
 mod forged;
 mod gone;
 mod hindered;
+mod losses;
 mod memory;
 mod partial;
 mod pods;

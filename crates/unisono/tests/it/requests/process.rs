@@ -35,6 +35,14 @@ pub(crate) async fn start(redis: &RedisServer, name: &str) -> Conversation {
     Conversation::with(Peer::program(name, command)).await
 }
 
+/// Waits until each of the pods knows all the others.
+pub(crate) async fn await_acquainted(pods: &mut [Conversation]) {
+    let others = pods.len() - 1;
+    for pod in pods {
+        await_nodes(pod, |nodes| nodes.len() == others).await;
+    }
+}
+
 /// Asks a pod until what it knows of the others is as wanted.
 pub(crate) async fn await_nodes(
     pod: &mut Conversation,
@@ -134,6 +142,7 @@ impl Pod {
                 self.emit_without_end();
                 Value::Null
             }
+            "sent" => self.sent.load(Relaxed).into(),
             "stop_emitting" => {
                 if let Some(emitting) = self.emitting.take() {
                     emitting.abort();
