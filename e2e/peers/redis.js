@@ -37,7 +37,7 @@ export async function openRedis(env, onError) {
   const key = env.REDIS_KEY ?? "socket.io";
   const sharded = env.REDIS_ADAPTER === "sharded";
   const adapter = sharded
-    ? createShardedAdapter(publisher, subscriber, { channelPrefix: key })
+    ? createShardedAdapter(publisher, subscriber, { channelPrefix: key, subscriptionMode: env.SUBSCRIPTION_MODE ?? "dynamic" })
     : createAdapter(publisher, subscriber, {
         key,
         requestsTimeout: Number(env.REQUESTS_TIMEOUT_MS ?? 5000),
@@ -47,6 +47,11 @@ export async function openRedis(env, onError) {
   async function subscriptionsConfirmed() {
     // Outside every channel that an adapter uses.
     const channel = `pod-ready-${process.pid}`;
+    if (sharded) {
+      // Kept: where the last ordinary subscription ends, ioredis takes the connection for one without any.
+      await (library === "redis" ? subscriber.sSubscribe(channel, () => {}) : subscriber.ssubscribe(channel));
+      return;
+    }
     await subscriber.subscribe(channel, () => {});
     await subscriber.unsubscribe(channel);
   }

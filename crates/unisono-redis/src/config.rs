@@ -129,12 +129,17 @@ impl RedisConfig {
     ///
     /// # Errors
     /// [`ConfigError::ShardedCluster`].
-    pub fn adapter(mut self, adapter: Adapter) -> Result<Self, ConfigError> {
+    pub fn speaking(mut self, adapter: Adapter) -> Result<Self, ConfigError> {
         if let (Adapter::Sharded(_), Topology::Cluster) = (adapter, &self.topology) {
             return Err(ConfigError::ShardedCluster);
         }
         self.adapter = adapter;
         Ok(self)
+    }
+
+    /// The adapter that is spoken.
+    pub fn adapter(&self) -> Adapter {
+        self.adapter
     }
 
     /// How `CLIENT LIST` names this process; characters that Redis refuses are replaced by `-`. Default `unisono`.

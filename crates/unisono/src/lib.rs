@@ -152,7 +152,7 @@ pub use self::stats::{LAG_BUCKETS_US, Refusal, Stats};
 
 pub use ipnet::IpNet;
 pub use unisono_cluster::{
-    Adapter, Broker, LinkState, LinkStats, MemoryBroker, MemoryBus, NodeName,
+    Adapter, Broker, LinkState, LinkStats, MemoryBroker, MemoryBus, NodeName, SubscriptionMode,
 };
 pub use unisono_proto::Value;
 pub use unisono_proto::engine::{Revision, Transport};

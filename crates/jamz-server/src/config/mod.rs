@@ -5,6 +5,7 @@
 
 pub mod names;
 
+mod adapter;
 mod error;
 mod limits;
 mod parse;
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub use error::{ConfigError, ConfigErrors};
 pub use limits::{Limits, Rate};
 pub use source::{ProcessEnvironment, Source};
+use unisono_cluster::Adapter;
 use unisono_redis::{RedisConfig, redact_url};
 
 /// Largest payload limit that may be configured: the bus refuses messages above 16 MiB,
@@ -173,6 +175,19 @@ impl Config {
                     || "(unset: single-instance mode)".to_owned(),
                     |r| redact_url(&r.url),
                 ),
+            ),
+            line(
+                names::REDIS_ADAPTER,
+                &redis
+                    .map_or(Adapter::Classic, |r| r.config.adapter())
+                    .as_str(),
+            ),
+            line(
+                names::REDIS_SUBSCRIPTION_MODE,
+                &match redis.map(|r| r.config.adapter()) {
+                    Some(Adapter::Sharded(mode)) => mode.as_str(),
+                    _ => "(unset)",
+                },
             ),
             line(
                 names::REDIS_KEY,

@@ -27,8 +27,11 @@ pub const REDIS_TLS_CA_FILE: &str = "REDIS_TLS_CA_FILE";
 pub const REDIS_TLS_CERT_FILE: &str = "REDIS_TLS_CERT_FILE";
 /// File with the key (PEM) of [`REDIS_TLS_CERT_FILE`].
 pub const REDIS_TLS_KEY_FILE: &str = "REDIS_TLS_KEY_FILE";
-/// Wire format between pods; this version speaks `classic`.
+/// Wire format between pods: `classic` (default) or `sharded`, as the Node.js pods of the fleet have it.
 pub const REDIS_ADAPTER: &str = "REDIS_ADAPTER";
+/// Which rooms have a channel of their own with `REDIS_ADAPTER=sharded`: `static`, `dynamic` (default) or `dynamic-private`, the
+/// `subscriptionMode` of the Node.js adapter.
+pub const REDIS_SUBSCRIPTION_MODE: &str = "REDIS_SUBSCRIPTION_MODE";
 /// Channel prefix, the `key` option of the Node.js adapter. Default [`DEFAULT_REDIS_KEY`].
 pub const REDIS_KEY: &str = "REDIS_KEY";
 /// Allowed browser origins, comma-separated. Default [`DEFAULT_FRONTEND_URL`].
@@ -86,6 +89,7 @@ pub const ALL: &[&str] = &[
     REDIS_TLS_CERT_FILE,
     REDIS_TLS_KEY_FILE,
     REDIS_ADAPTER,
+    REDIS_SUBSCRIPTION_MODE,
     REDIS_KEY,
     FRONTEND_URL,
     SOCKET_AUTH,

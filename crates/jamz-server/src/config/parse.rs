@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
         (!text.is_empty()).then(|| text.to_owned())
     }
 
-    fn or<T>(
+    pub(super) fn or<T>(
         &mut self,
         name: &'static str,
         default: T,
@@ -103,7 +103,11 @@ impl<'a> Reader<'a> {
     fn redis(&mut self) -> Option<RedisSettings> {
         let url = self.text(names::REDIS_URL);
         if url.is_none() {
-            let others = [names::REDIS_ADAPTER, names::REDIS_KEY];
+            let others = [
+                names::REDIS_ADAPTER,
+                names::REDIS_SUBSCRIPTION_MODE,
+                names::REDIS_KEY,
+            ];
             for name in names::REDIS_ACCESS.into_iter().chain(others) {
                 if self.text(name).is_some() {
                     let needs = names::REDIS_URL;
@@ -111,19 +115,7 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        match self.text(names::REDIS_ADAPTER).as_deref() {
-            None | Some("classic") => {}
-            Some(value @ ("sharded" | "streams")) => self.errors.push(ConfigError::Unsupported {
-                name: names::REDIS_ADAPTER,
-                value: value.to_owned(),
-                instead: "`classic`",
-            }),
-            Some(value) => self.errors.push(ConfigError::Malformed {
-                name: names::REDIS_ADAPTER,
-                value: value.to_owned(),
-                expected: "`classic`",
-            }),
-        }
+        let adapter = self.adapter();
         let key = self.or(
             names::REDIS_KEY,
             names::DEFAULT_REDIS_KEY.to_owned(),
@@ -135,7 +127,7 @@ impl<'a> Reader<'a> {
             },
         );
         let url = url?;
-        match RedisConfig::parse(&url) {
+        match RedisConfig::parse(&url).and_then(|config| config.speaking(adapter)) {
             Ok(config) => {
                 let config = self.redis_access(config);
                 let access = self.shown_access();

@@ -10,7 +10,7 @@
 -- ARGV[5]  guard: '' for none, '=<part>' must have the text ARGV[6], '!<part>' must be absent
 -- ARGV[6]  text of the guard
 -- ARGV[7]  number of parts to set, then for each: part, JSON text
--- then     number of messages, then for each: channel, number of segments, segments.
+-- then     PUBLISH or SPUBLISH, number of messages, then for each: channel, number of segments, segments.
 --          The message is its segments joined by the revision as 4 bytes, big-endian.
 --
 -- Returns {'committed', revision}, or {'behind' | 'refused', field, value, field, value, ...}.
@@ -71,11 +71,11 @@ redis.call('HSET', key, 'revision', string.format('%.0f', revision),
 redis.call('EXPIRE', key, revision > 1 and ARGV[4] or ARGV[3])
 
 local bytes = struct.pack('>I4', revision)
-local messages = tonumber(ARGV[at])
-at = at + 1
+local publish, messages = ARGV[at], tonumber(ARGV[at + 1])
+at = at + 2
 for _ = 1, messages do
   local channel, segments = ARGV[at], tonumber(ARGV[at + 1])
-  redis.call('PUBLISH', channel, table.concat(ARGV, bytes, at + 2, at + 1 + segments))
+  redis.call(publish, channel, table.concat(ARGV, bytes, at + 2, at + 1 + segments))
   at = at + 2 + segments
 end
 

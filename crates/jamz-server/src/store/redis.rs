@@ -57,6 +57,11 @@ impl RedisStore {
         }
     }
 
+    /// The command by which the scripts publish.
+    fn publish(&self) -> &'static str {
+        self.commander.adapter().publish_command()
+    }
+
     async fn eval(
         &self,
         script: &Script,
@@ -92,7 +97,7 @@ impl Store for RedisStore {
         messages: &'a [Template],
     ) -> StoreFuture<'a, Outcome> {
         Box::pin(async move {
-            let arguments = commit_arguments(change, messages);
+            let arguments = commit_arguments(change, self.publish(), messages);
             let reply = self.eval(&self.commit, &change.session, &arguments).await?;
             let mut reply = flat(reply)?.into_iter();
             match reply.next().as_deref() {
@@ -120,7 +125,8 @@ impl Store for RedisStore {
         messages: &'a [Template],
     ) -> StoreFuture<'a, Replaced> {
         Box::pin(async move {
-            let arguments = replace_arguments(expected_revision, state, messages);
+            let publish = self.publish();
+            let arguments = replace_arguments(expected_revision, state, publish, messages);
             match self.eval(&self.replace, session, &arguments).await? {
                 Value::Int(1) => Ok(Replaced::Done),
                 Value::Int(0) => Ok(Replaced::Conflict),
@@ -139,7 +145,7 @@ pub(super) fn key_prefix(key: &str) -> String {
 }
 
 /// ARGV of `commit.lua`.
-fn commit_arguments(change: &Change, messages: &[Template]) -> Vec<Vec<u8>> {
+fn commit_arguments(change: &Change, publish: &str, messages: &[Template]) -> Vec<Vec<u8>> {
     let (guard, text) = match &change.guard {
         None => (String::new(), ""),
         Some(guard) => match &guard.equals {
@@ -160,7 +166,7 @@ fn commit_arguments(change: &Change, messages: &[Template]) -> Vec<Vec<u8>> {
         arguments.push(part.name().into());
         arguments.push(json.as_bytes().to_vec());
     }
-    push_messages(&mut arguments, messages);
+    push_messages(&mut arguments, publish, messages);
     arguments
 }
 
@@ -168,6 +174,7 @@ fn commit_arguments(change: &Change, messages: &[Template]) -> Vec<Vec<u8>> {
 fn replace_arguments(
     expected_revision: u32,
     state: &SessionState,
+    publish: &str,
     messages: &[Template],
 ) -> Vec<Vec<u8>> {
     let mut fields: Vec<Vec<u8>> = vec![
@@ -189,11 +196,12 @@ fn replace_arguments(
         (fields.len() / 2).to_string().into_bytes(),
     ];
     arguments.append(&mut fields);
-    push_messages(&mut arguments, messages);
+    push_messages(&mut arguments, publish, messages);
     arguments
 }
 
-fn push_messages(arguments: &mut Vec<Vec<u8>>, messages: &[Template]) {
+fn push_messages(arguments: &mut Vec<Vec<u8>>, publish: &str, messages: &[Template]) {
+    arguments.push(publish.into());
     arguments.push(messages.len().to_string().into_bytes());
     for message in messages {
         arguments.push(message.channel.as_bytes().to_vec());

@@ -7,7 +7,7 @@
 -- ARGV[2]  revision it gets
 -- ARGV[3]  seconds until a session that nobody changes is forgotten
 -- ARGV[4]  number of fields to write, then for each: field, value
--- then     number of messages, then for each: channel, number of segments, segments,
+-- then     PUBLISH or SPUBLISH, number of messages, then for each: channel, number of segments, segments,
 --          as in commit.lua
 --
 -- Returns 1 if it was replaced, else 0.
@@ -40,11 +40,11 @@ end
 redis.call('EXPIRE', key, ARGV[3])
 
 local bytes = struct.pack('>I4', tonumber(ARGV[2]))
-local messages = tonumber(ARGV[at])
-at = at + 1
+local publish, messages = ARGV[at], tonumber(ARGV[at + 1])
+at = at + 2
 for _ = 1, messages do
   local channel, segments = ARGV[at], tonumber(ARGV[at + 1])
-  redis.call('PUBLISH', channel, table.concat(ARGV, bytes, at + 2, at + 1 + segments))
+  redis.call(publish, channel, table.concat(ARGV, bytes, at + 2, at + 1 + segments))
   at = at + 2 + segments
 end
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jamz_server::config::{Auth, Config, names};
+use unisono_cluster::{Adapter, SubscriptionMode};
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -133,10 +134,26 @@ fn what_is_wrong_is_named_with_the_way_out() {
         check(&[url, (names::REDIS_KEY, key)], &["REDIS_KEY is"]);
     }
     check(
-        &[url, (names::REDIS_ADAPTER, "sharded")],
-        &["not supported by this version"],
+        &[url, (names::REDIS_ADAPTER, "streams")],
+        &["not supported by this version; use `classic` or `sharded`"],
     );
-    check(&[url, (names::REDIS_ADAPTER, "x")], &["must be `classic`"]);
+    check(
+        &[url, (names::REDIS_ADAPTER, "x")],
+        &["must be `classic` or `sharded`"],
+    );
+    let sharded = (names::REDIS_ADAPTER, "sharded");
+    check(
+        &[url, sharded, (names::REDIS_SUBSCRIPTION_MODE, "x")],
+        &["`static`, `dynamic` or `dynamic-private`"],
+    );
+    check(
+        &[url, (names::REDIS_SUBSCRIPTION_MODE, "static")],
+        &["REDIS_SUBSCRIPTION_MODE is set, but REDIS_ADAPTER=sharded is not"],
+    );
+    check(
+        &[(names::REDIS_URL, "redis://a,redis://b"), sharded],
+        &["REDIS_URL cannot be used", "not yet on a Redis Cluster"],
+    );
     check(
         &[("REDIS_HOST", "h")],
         &["REDIS_HOST is not a setting of this server; put host"],
@@ -178,6 +195,36 @@ fn what_is_wrong_is_named_with_the_way_out() {
         ],
         &["PORT", "JWT_SECRET", "REDIS_DB"],
     );
+}
+
+#[test]
+fn the_adapter_is_the_one_that_is_said() {
+    let check = |variables: &[(&str, &str)], adapter: Adapter, shown: [&str; 2]| {
+        let url = [(names::REDIS_URL, "redis://h")];
+        let config = Config::read(&environment(&[&url, variables].concat())).unwrap();
+        let lines = config.redacted();
+        assert_eq!(config.redis.unwrap().config.adapter(), adapter);
+        for (name, value) in [names::REDIS_ADAPTER, names::REDIS_SUBSCRIPTION_MODE]
+            .iter()
+            .zip(shown)
+        {
+            assert!(lines.contains(&format!("{name}={value}")), "{lines:?}");
+        }
+    };
+    check(&[], Adapter::Classic, ["classic", "(unset)"]);
+    let sharded = (names::REDIS_ADAPTER, "sharded");
+    check(
+        &[sharded],
+        Adapter::Sharded(SubscriptionMode::Dynamic),
+        ["sharded", "dynamic"],
+    );
+    for mode in SubscriptionMode::ALL {
+        check(
+            &[sharded, (names::REDIS_SUBSCRIPTION_MODE, mode.as_str())],
+            Adapter::Sharded(mode),
+            ["sharded", mode.as_str()],
+        );
+    }
 }
 
 #[test]

@@ -9,16 +9,43 @@ use crate::support::{TestClient, TestPod, change};
 const CHANGED: &str = "music-control-changed";
 /// How often two clients take control at the same moment.
 const ROUNDS: usize = 200;
+/// Of the sharded adapter.
+const MODES: [&str; 3] = ["static", "dynamic", "dynamic-private"];
+
+/// On one Redis, with the classic adapter, or with the sharded one in this mode.
+async fn two_pods(redis: &RedisServer, mode: Option<&str>) -> (TestPod, TestPod) {
+    let url = redis.url();
+    (pod(&url, mode).await, pod(&url, mode).await)
+}
+
+async fn pod(url: &str, mode: Option<&str>) -> TestPod {
+    let pod = TestPod::start(&[
+        (names::REDIS_URL, url),
+        (names::REDIS_ADAPTER, mode.map_or("", |_| "sharded")),
+        (names::REDIS_SUBSCRIPTION_MODE, mode.unwrap_or("")),
+    ]);
+    let pod = pod.await;
+    pod.await_link().await;
+    pod
+}
 
 /// The local test of the migration document: two servers on one Redis, A on one, B on the
 /// other, nobody joined anything.
 #[tokio::test]
 async fn a_on_one_pod_takes_control_and_b_on_the_other_hears_it() {
+    a_on_one_pod_takes_control_and_b_on_the_other_hears_it_with(None).await;
+}
+
+#[tokio::test]
+async fn a_on_one_pod_takes_control_and_b_on_the_other_hears_it_sharded() {
+    for mode in MODES {
+        a_on_one_pod_takes_control_and_b_on_the_other_hears_it_with(Some(mode)).await;
+    }
+}
+
+async fn a_on_one_pod_takes_control_and_b_on_the_other_hears_it_with(mode: Option<&str>) {
     let redis = RedisServer::start();
-    let (one, two) = (
-        TestPod::joined(&redis.url()).await,
-        TestPod::joined(&redis.url()).await,
-    );
+    let (one, two) = two_pods(&redis, mode).await;
     let (mut a, mut b) = (one.client().await, two.client().await);
     a.client.emit("music-take-control", &()).await.unwrap();
     let heard = b.next(CHANGED).await;
@@ -32,11 +59,19 @@ async fn a_on_one_pod_takes_control_and_b_on_the_other_hears_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_who_take_control_at_once_are_seen_in_one_order_by_all() {
+    two_who_take_control_at_once_are_seen_in_one_order_by_all_with(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_take_control_at_once_are_seen_in_one_order_by_all_sharded() {
+    for mode in MODES {
+        two_who_take_control_at_once_are_seen_in_one_order_by_all_with(Some(mode)).await;
+    }
+}
+
+async fn two_who_take_control_at_once_are_seen_in_one_order_by_all_with(mode: Option<&str>) {
     let redis = RedisServer::start();
-    let (one, two) = (
-        TestPod::joined(&redis.url()).await,
-        TestPod::joined(&redis.url()).await,
-    );
+    let (one, two) = two_pods(&redis, mode).await;
     let mut clients = [
         one.client().await,
         two.client().await,
@@ -92,14 +127,22 @@ async fn a_session_is_known_to_a_pod_that_starts_later() {
     assert_eq!(shown[0].1["controller_id"], "alice");
 }
 
-/// Whoever joins while changes go on is shown one state and then every change after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_misses_nothing_and_hears_nothing_twice() {
+    a_newcomer_misses_nothing_and_hears_nothing_twice_with(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_misses_nothing_and_hears_nothing_twice_sharded() {
+    for mode in MODES {
+        a_newcomer_misses_nothing_and_hears_nothing_twice_with(Some(mode)).await;
+    }
+}
+
+/// Whoever joins while changes go on is shown one state and then every change after it.
+async fn a_newcomer_misses_nothing_and_hears_nothing_twice_with(mode: Option<&str>) {
     let redis = RedisServer::start();
-    let (one, two) = (
-        TestPod::joined(&redis.url()).await,
-        TestPod::joined(&redis.url()).await,
-    );
+    let (one, two) = two_pods(&redis, mode).await;
     let mut dj = one.client().await;
     let last: u64 = 120;
     dj.join("s1", None).await;

@@ -41,7 +41,7 @@ async fn redis(adapter: Adapter) {
     let server = RedisServer::start();
     let config = RedisConfig::parse(&server.url())
         .expect("valid")
-        .adapter(adapter)
+        .speaking(adapter)
         .expect("a single Redis")
         .publish_buffer(64 << 20, 100_000, std::time::Duration::from_secs(60));
     let maker = || {

@@ -39,6 +39,7 @@ mod requests;
 mod rooms;
 mod secrets;
 mod server;
+mod sharded;
 mod slow;
 mod slow_line;
 mod stock;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use unisono::{Io, LinkState};
+use unisono::{Adapter, Io, LinkState, SubscriptionMode};
 use unisono_redis::{RedisBroker, RedisConfig};
 use unisono_test::{Conversation, RedisServer, await_until};
 
 use crate::raw::PATIENCE;
+use crate::requests::mode_of;
 use crate::server::{TestServer, namespace};
 
 /// One Node pod and two of ours, two clients on each: the first in room `a`, the second in room `b`.
@@ -20,9 +21,9 @@ struct Cluster {
 
 const CLIENTS: [&str; 6] = ["n-a", "n-b", "x-a", "x-b", "y-a", "y-b"];
 
-async fn pod(redis: &RedisServer) -> TestServer {
+async fn pod(redis: &RedisServer, adapter: Adapter) -> TestServer {
     let config = RedisConfig::parse(&redis.url()).unwrap();
-    let broker = Arc::new(RedisBroker::start(config));
+    let broker = Arc::new(RedisBroker::start(config.speaking(adapter).unwrap()));
     let io = Io::builder()
         .namespace(namespace("/"))
         .broker(broker, "socket.io")
@@ -36,10 +37,16 @@ async fn pod(redis: &RedisServer) -> TestServer {
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    async fn start(adapter: Adapter) -> Self {
         let redis = RedisServer::start();
-        let ours = vec![pod(&redis).await, pod(&redis).await];
-        let node = Conversation::node_pod(&redis.url()).await;
+        let ours = vec![pod(&redis, adapter).await, pod(&redis, adapter).await];
+        let url = redis.url();
+        let environment = [
+            ("REDIS_URL", url.as_str()),
+            ("REDIS_ADAPTER", adapter.as_str()),
+            ("SUBSCRIPTION_MODE", mode_of(adapter)),
+        ];
+        let node = Conversation::start("peers/node-pod.js", &environment).await;
         let urls = [
             node.ready["url"].as_str().unwrap().to_owned(),
             ours[0].url(),
@@ -55,11 +62,29 @@ impl Cluster {
             clients.open(name, &urls[index / 2], transports).await;
             clients.emit_ack(name, "join", json!([name[2..]])).await;
         }
-        Self {
+        let cluster = Self {
             ours,
             node,
             clients,
             redis,
+        };
+        if let Adapter::Sharded(SubscriptionMode::Dynamic | SubscriptionMode::DynamicPrivate) =
+            adapter
+        {
+            cluster.await_rooms().await;
+        }
+        cluster
+    }
+
+    /// Until all pods listen to the channels of both rooms: what is sent to one before reaches nobody, as for Node.js.
+    async fn await_rooms(&self) {
+        for room in ["a", "b"] {
+            let channel = format!("socket.io#/#{room}#");
+            await_until("the room is followed", PATIENCE, || {
+                let count = self.redis.command(&["PUBSUB", "SHARDNUMSUB", &channel]);
+                count.ends_with("\n3")
+            })
+            .await;
         }
     }
 
@@ -140,7 +165,18 @@ fn convert(value: &Value) -> unisono::Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_broadcast_crosses_from_each_pod_to_all_exactly_once() {
-    let mut cluster = Cluster::start().await;
+    every_broadcast_crosses(Adapter::Classic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_broadcast_crosses_from_each_pod_to_all_exactly_once_sharded() {
+    for mode in SubscriptionMode::ALL {
+        every_broadcast_crosses(Adapter::Sharded(mode)).await;
+    }
+}
+
+async fn every_broadcast_crosses(adapter: Adapter) {
+    let mut cluster = Cluster::start(adapter).await;
     let args = json!([
         1,
         -1.5,
@@ -168,7 +204,7 @@ async fn every_broadcast_crosses_from_each_pod_to_all_exactly_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emitter_and_the_clients_own_broadcasts_reach_all_pods() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = Cluster::start(Adapter::Classic).await;
     let mut emitter = Conversation::emitter(&cluster.redis.url()).await;
     let args = json!(["x", { "$bin": "/w==" }]);
     for (event, rooms, except, expected) in [
@@ -180,6 +216,17 @@ async fn an_emitter_and_the_clients_own_broadcasts_reach_all_pods() {
         emitter.command("emit", fields).await;
         cluster.expect(event, expected, &args).await;
     }
+    own_broadcasts(&mut cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clients_own_broadcasts_reach_all_pods_sharded() {
+    for mode in SubscriptionMode::ALL {
+        own_broadcasts(&mut Cluster::start(Adapter::Sharded(mode)).await).await;
+    }
+}
+
+async fn own_broadcasts(cluster: &mut Cluster) {
     for from in ["n-a", "x-a", "y-a"] {
         let event = format!("said-by-{from}");
         cluster
@@ -201,7 +248,18 @@ async fn an_emitter_and_the_clients_own_broadcasts_reach_all_pods() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ordered_broadcasts_have_one_order_on_all_of_our_pods_and_reach_node() {
-    let mut cluster = Cluster::start().await;
+    ordered_broadcasts_have_one_order(Adapter::Classic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ordered_broadcasts_have_one_order_on_all_of_our_pods_and_reach_node_sharded() {
+    for mode in SubscriptionMode::ALL {
+        ordered_broadcasts_have_one_order(Adapter::Sharded(mode)).await;
+    }
+}
+
+async fn ordered_broadcasts_have_one_order(adapter: Adapter) {
+    let mut cluster = Cluster::start(adapter).await;
     let (x, y) = (
         cluster.ours[0].io.of("/").unwrap(),
         cluster.ours[1].io.of("/").unwrap(),

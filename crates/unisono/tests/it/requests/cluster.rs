@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
+use unisono::Adapter;
 use unisono_test::{Conversation, RedisServer};
 
 use super::pods::{Pod, Target};
@@ -16,38 +17,44 @@ pub(crate) struct Cluster {
     /// Clients by the ids of their sockets.
     names: HashMap<String, String>,
     pub(crate) redis: RedisServer,
+    pub(crate) adapter: Adapter,
 }
 
 impl Cluster {
     /// Two pods of Node.js and two of ours; of each kind one answers privately.
     pub(crate) async fn mixed() -> Self {
+        Self::mixed_speaking(Adapter::Classic).await
+    }
+
+    pub(crate) async fn mixed_speaking(adapter: Adapter) -> Self {
         let redis = RedisServer::start();
         let pods = vec![
-            Pod::node(&redis, false).await,
-            Pod::ours(&redis, false).await,
-            Pod::node(&redis, true).await,
-            Pod::ours(&redis, true).await,
+            Pod::node(&redis, false, adapter).await,
+            Pod::ours(&redis, false, adapter).await,
+            Pod::node(&redis, true, adapter).await,
+            Pod::ours(&redis, true, adapter).await,
         ];
-        Self::with(redis, pods).await
+        Self::with(redis, pods, adapter).await
     }
 
     /// Four pods of Node.js.
-    pub(crate) async fn all_node() -> Self {
+    pub(crate) async fn all_node(adapter: Adapter) -> Self {
         let redis = RedisServer::start();
         let mut pods = Vec::new();
         for index in 0..4 {
-            pods.push(Pod::node(&redis, index >= 2).await);
+            pods.push(Pod::node(&redis, index >= 2, adapter).await);
         }
-        Self::with(redis, pods).await
+        Self::with(redis, pods, adapter).await
     }
 
-    async fn with(redis: RedisServer, pods: Vec<Pod>) -> Self {
+    async fn with(redis: RedisServer, pods: Vec<Pod>, adapter: Adapter) -> Self {
         let clients = Conversation::clients().await;
         let mut cluster = Self {
             pods,
             clients,
             names: HashMap::new(),
             redis,
+            adapter,
         };
         for (pod, name) in CLIENTS.iter().enumerate() {
             let room = ["a", "b"][pod % 2];

@@ -12,3 +12,5 @@ mod partial;
 mod pods;
 mod process;
 mod serving;
+
+pub(crate) use pods::mode_of;

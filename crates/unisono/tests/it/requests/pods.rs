@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use unisono::{Broadcast, Io, LinkState, ServerSide, Space};
+use unisono::{Adapter, Broadcast, Io, LinkState, ServerSide, Space};
 use unisono_redis::{RedisBroker, RedisConfig};
 use unisono_test::{Conversation, RedisServer, await_until};
 
@@ -33,23 +33,29 @@ pub(crate) enum Pod {
 
 impl Ours {
     /// `private` is `publish_on_specific_response_channel`.
-    pub(crate) async fn start(redis: &RedisServer, private: bool) -> Self {
-        Self::with(redis, private, REQUESTS_TIMEOUT).await
+    pub(crate) async fn start(redis: &RedisServer, private: bool, adapter: Adapter) -> Self {
+        Self::with(redis, private, adapter, REQUESTS_TIMEOUT).await
     }
 
     /// One that waits so long for the others.
     pub(crate) async fn patient(redis: &RedisServer, timeout: Duration) -> Self {
-        Self::with(redis, false, timeout).await
+        Self::with(redis, false, Adapter::Classic, timeout).await
     }
 
-    async fn with(redis: &RedisServer, private: bool, timeout: Duration) -> Self {
+    async fn with(
+        redis: &RedisServer,
+        private: bool,
+        adapter: Adapter,
+        timeout: Duration,
+    ) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let answer = move |event: ServerSide| {
             let args: Vec<Value> = event.args.iter().map(to_json).collect();
             let _ = sender.send(json!({ "args": args, "ack": event.ack.is_wanted() }));
             async move { event.ack.send(&json!({ "from": "ours" })).unwrap() }
         };
-        let broker = RedisBroker::start(RedisConfig::parse(&redis.url()).unwrap());
+        let config = RedisConfig::parse(&redis.url()).unwrap();
+        let broker = RedisBroker::start(config.speaking(adapter).unwrap());
         let io = Io::builder()
             .namespace(namespace("/").on_server_side("sse", answer))
             .namespace(namespace(SECOND))
@@ -72,7 +78,7 @@ impl Ours {
 
 impl Pod {
     /// Those that answer privately use the other client library.
-    pub(crate) async fn node(redis: &RedisServer, private: bool) -> Self {
+    pub(crate) async fn node(redis: &RedisServer, private: bool, adapter: Adapter) -> Self {
         let url = redis.url();
         let library = if private { "redis" } else { "ioredis" };
         let timeout = REQUESTS_TIMEOUT.as_millis().to_string();
@@ -81,14 +87,16 @@ impl Pod {
             ("REDIS_CLIENT", library),
             ("REQUESTS_TIMEOUT_MS", timeout.as_str()),
             ("SPECIFIC_RESPONSES", if private { "1" } else { "" }),
+            ("REDIS_ADAPTER", adapter.as_str()),
+            ("SUBSCRIPTION_MODE", mode_of(adapter)),
             ("NAMESPACES", SECOND),
         ];
         let pod = Conversation::start("peers/node-pod.js", &environment).await;
         Self::Node(Box::new(pod))
     }
 
-    pub(crate) async fn ours(redis: &RedisServer, private: bool) -> Self {
-        Self::Ours(Ours::start(redis, private).await)
+    pub(crate) async fn ours(redis: &RedisServer, private: bool, adapter: Adapter) -> Self {
+        Self::Ours(Ours::start(redis, private, adapter).await)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -246,6 +254,14 @@ impl Pod {
             }
             Self::Ours(ours) => ours.events.recv().await.unwrap(),
         }
+    }
+}
+
+/// As `e2e/peers/redis.js` takes it.
+pub(crate) fn mode_of(adapter: Adapter) -> &'static str {
+    match adapter {
+        Adapter::Classic => "",
+        Adapter::Sharded(mode) => mode.as_str(),
     }
 }
 
