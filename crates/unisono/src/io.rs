@@ -214,7 +214,8 @@ impl IoBuilder {
         self
     }
 
-    /// Joins the other nodes: everything emitted to rooms crosses to them. `key` is the channel prefix, `socket.io` by default with
+    /// Joins the other nodes: everything emitted to rooms crosses to them. Which adapter of Node.js they speak is the broker's to say
+    /// ([`Broker::adapter`]). `key` is the channel prefix, `socket.io` by default with
     /// Node's adapter; all nodes need the same.
     ///
     /// ```no_run

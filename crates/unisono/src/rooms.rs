@@ -24,7 +24,9 @@ pub enum RoomError {
 }
 
 impl Socket {
-    /// Puts the socket into a room. Joining twice changes nothing; joining after the disconnect does nothing. In a middleware it takes
+    /// Puts the socket into a room. Does not wait for Redis: with the sharded adapter, what other nodes send to a room alone does not come
+    /// before the room's channel is confirmed, some milliseconds after the first socket of this node has joined it, as for Node. What is
+    /// ordered, sent to several rooms or to everybody comes in any case. Joining twice changes nothing; joining after the disconnect does nothing. In a middleware it takes
     /// effect when the client joins.
     ///
     /// # Errors

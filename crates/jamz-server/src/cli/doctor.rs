@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use unisono_cluster::classic::{Subscriptions, private_response_channel, request_channel};
-use unisono_cluster::{Broker, Inbox, LinkState, Subscription};
+use unisono_cluster::classic::{Subscriptions, request_channel};
+use unisono_cluster::sharded::main_channel;
+use unisono_cluster::{Adapter, Broker, Inbox, LinkState, Subscription};
 use unisono_redis::redis::{self, Cmd, FromRedisValue};
 use unisono_redis::{CommandError, Commander, RedisBroker};
 
 use super::{FAILED, block_on, table};
 use crate::config::{Config, RedisSettings, names};
-use crate::store::{acl_rules, try_rights};
+use crate::store::{acl_rules, answers_to, try_rights};
 
 /// How long the link may take, which tries again after each failure, and then a message to come back.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -27,6 +28,8 @@ const PINGS: usize = 20;
 const SLOW: Duration = Duration::from_millis(20);
 /// Protocol version 3, which the link uses, came with this major version.
 const OLDEST_MAJOR: u32 = 6;
+/// Sharded publish/subscribe came with this one.
+const OLDEST_SHARDED_MAJOR: u32 = 7;
 
 /// What was found; remembers whether something must be done.
 #[derive(Default)]
@@ -69,21 +72,10 @@ pub(super) fn run(config: &Config) -> ExitCode {
 }
 
 async fn examine(settings: &RedisSettings, findings: &mut Findings) {
-    let ear = Arc::new(Ear::new(&settings.key));
+    let ear = Arc::new(Ear::new(settings));
     let broker = RedisBroker::start(settings.config.clone());
     broker.attach(ear.clone());
-    let Subscriptions {
-        broadcasts,
-        private_responses,
-        ..
-    } = Subscriptions::new(&settings.key, "/", &ear.id);
-    // Beside the channel of requests: whoever listens to that is counted as a pod, and waited for.
-    let requests = format!("{}{}#", request_channel(&settings.key, "/"), ear.id);
-    for subscription in [
-        broadcasts,
-        private_responses,
-        Subscription::Channel(requests),
-    ] {
+    for subscription in ear.subscriptions(settings) {
         broker.subscribe(subscription);
     }
     if !joined(&broker, settings, findings).await {
@@ -91,7 +83,7 @@ async fn examine(settings: &RedisSettings, findings: &mut Findings) {
     }
     let commander = broker.commander();
     latency(&commander, findings).await;
-    version(&commander, findings).await;
+    version(&commander, settings.config.adapter(), findings).await;
     eviction(&commander, findings).await;
     rights(&commander, settings, findings).await;
     round_trip(&broker, &ear, findings).await;
@@ -107,13 +99,27 @@ struct Ear {
 }
 
 impl Ear {
-    fn new(key: &str) -> Self {
+    fn new(settings: &RedisSettings) -> Self {
         // Where answers to a node of this name would come: pods may publish and listen there.
         let id = format!("doctor-{}", std::process::id());
         Self {
-            channel: private_response_channel(key, "/", &id),
+            channel: answers_to(settings.config.adapter(), &settings.key, &id),
             id,
             heard: Notify::new(),
+        }
+    }
+
+    /// As a pod's, but beside the channel of requests: whoever listens to that is counted as a pod, and waited for.
+    fn subscriptions(&self, settings: &RedisSettings) -> Vec<Subscription> {
+        let key = &settings.key;
+        let own = Subscription::Channel(self.channel.clone());
+        match settings.config.adapter() {
+            Adapter::Classic => {
+                let all = Subscriptions::new(key, "/", &self.id);
+                let requests = format!("{}{}#", request_channel(key, "/"), self.id);
+                vec![all.broadcasts, own, Subscription::Channel(requests)]
+            }
+            Adapter::Sharded(_) => vec![own],
         }
     }
 }
@@ -199,17 +205,24 @@ async fn latency(commander: &Commander, findings: &mut Findings) {
     }
 }
 
-async fn version(commander: &Commander, findings: &mut Findings) {
+async fn version(commander: &Commander, adapter: Adapter, findings: &mut Findings) {
+    let (oldest, advice) = match adapter {
+        Adapter::Classic => (OLDEST_MAJOR, "use Redis 6 or later, or Valkey"),
+        Adapter::Sharded(_) => (
+            OLDEST_SHARDED_MAJOR,
+            "use Redis 7 or later, or Valkey, or REDIS_ADAPTER=classic",
+        ),
+    };
     match info(commander, "server", "redis_version").await {
         Ok(Some(version)) => {
             let major = version
                 .split('.')
                 .next()
                 .and_then(|major| major.parse().ok());
-            if major.is_some_and(|major: u32| major >= OLDEST_MAJOR) {
+            if major.is_some_and(|major: u32| major >= oldest) {
                 findings.good("version", version);
             } else {
-                findings.bad("version", version, "use Redis 6 or later, or Valkey");
+                findings.bad("version", version, advice);
             }
         }
         Ok(None) => findings.note("version", "not told"),
@@ -271,6 +284,12 @@ async fn round_trip(broker: &RedisBroker, ear: &Ear, findings: &mut Findings) {
 }
 
 async fn nodes(broker: &RedisBroker, settings: &RedisSettings, findings: &mut Findings) {
+    if let Adapter::Sharded(_) = settings.config.adapter() {
+        if let Ok(count) = broker.count(&main_channel(&settings.key, "/")).await {
+            findings.note("pods seen", count);
+        }
+        return;
+    }
     let list = ["CLIENT", "LIST", "TYPE", "PUBSUB"];
     match ask::<String>(&broker.commander(), &list).await {
         Ok(clients) => {

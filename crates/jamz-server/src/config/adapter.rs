@@ -3,11 +3,24 @@
 use unisono_cluster::{Adapter, SubscriptionMode};
 
 use super::error::ConfigError;
-use super::names;
 use super::parse::Reader;
+use super::{RedisSettings, names};
 
 /// What a mode without its adapter lacks.
 const SHARDED: &str = "REDIS_ADAPTER=sharded";
+
+/// As lines of `NAME=value`.
+pub(super) fn shown(redis: Option<&RedisSettings>) -> [String; 2] {
+    let adapter = redis.map_or(Adapter::Classic, |redis| redis.config.adapter());
+    let mode = match adapter {
+        Adapter::Classic => "(unset)",
+        Adapter::Sharded(mode) => mode.as_str(),
+    };
+    [
+        format!("{}={}", names::REDIS_ADAPTER, adapter.as_str()),
+        format!("{}={mode}", names::REDIS_SUBSCRIPTION_MODE),
+    ]
+}
 
 impl Reader<'_> {
     pub(super) fn adapter(&mut self) -> Adapter {

@@ -20,7 +20,6 @@ use std::time::Duration;
 pub use error::{ConfigError, ConfigErrors};
 pub use limits::{Limits, Rate};
 pub use source::{ProcessEnvironment, Source};
-use unisono_cluster::Adapter;
 use unisono_redis::{RedisConfig, redact_url};
 
 /// Largest payload limit that may be configured: the bus refuses messages above 16 MiB,
@@ -177,19 +176,6 @@ impl Config {
                 ),
             ),
             line(
-                names::REDIS_ADAPTER,
-                &redis
-                    .map_or(Adapter::Classic, |r| r.config.adapter())
-                    .as_str(),
-            ),
-            line(
-                names::REDIS_SUBSCRIPTION_MODE,
-                &match redis.map(|r| r.config.adapter()) {
-                    Some(Adapter::Sharded(mode)) => mode.as_str(),
-                    _ => "(unset)",
-                },
-            ),
-            line(
                 names::REDIS_KEY,
                 &redis.map_or(names::DEFAULT_REDIS_KEY, |r| r.key.as_str()),
             ),
@@ -211,6 +197,7 @@ impl Config {
             line(names::EVENT_RATE, &limits::show(limits.events.as_ref())),
             line(names::BYTE_RATE, &limits::show(limits.bytes.as_ref())),
         ];
-        lines.into_iter().chain(access).collect()
+        let adapter = adapter::shown(redis);
+        lines.into_iter().chain(adapter).chain(access).collect()
     }
 }

@@ -24,7 +24,7 @@ use std::pin::Pin;
 
 pub use memory::{MAX_MEMORY_SESSIONS, MemoryStore, SharedSessions};
 pub use redis::{NEW_SESSION_TTL, RedisStore, SESSION_TTL};
-pub use rights::{Trial, acl_rules, try_rights};
+pub use rights::{Trial, acl_rules, answers_to, try_rights};
 use unisono_cluster::classic::Template;
 
 use crate::session::{Change, SessionId, SessionState};

@@ -2,6 +2,7 @@
 --
 -- KEYS[1]  a key beside those of the sessions, with the same prefix
 -- ARGV[1]  a channel that nobody listens to
+-- ARGV[2]  PUBLISH or SPUBLISH
 
 local key = KEYS[1]
 redis.call('HSET', key, 'a', '1')
@@ -12,5 +13,5 @@ redis.call('HKEYS', key)
 redis.call('HDEL', key, 'b')
 redis.call('EXPIRE', key, 10)
 redis.call('DEL', key)
-redis.call('PUBLISH', ARGV[1], '')
+redis.call(ARGV[2], ARGV[1], '')
 return 1

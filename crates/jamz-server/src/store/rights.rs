@@ -1,6 +1,8 @@
 //! What the store must be allowed to do in Redis, and a trial of it.
 
+use unisono_cluster::Adapter;
 use unisono_cluster::classic::private_response_channel;
+use unisono_cluster::sharded::private_channel;
 use unisono_redis::redis::{self, Script};
 use unisono_redis::{CommandError, Commander, RedisConfig};
 
@@ -16,8 +18,13 @@ const COMMANDS: &str =
 pub fn acl_rules(config: &RedisConfig, key: &str) -> String {
     let prefix = key_prefix(key);
     let link = config.acl_rules();
+    let requests = match config.adapter() {
+        Adapter::Classic => format!(" &{key}-request#/#* &{key}-response#/#*"),
+        // All channels of a namespace begin alike.
+        Adapter::Sharded(_) => String::new(),
+    };
     format!(
-        "resetkeys ~{prefix}session:* ~{prefix}default-session resetchannels &{key}#/#* &{key}-request#/#* &{key}-response#/#* -@all {link} {COMMANDS}"
+        "resetkeys ~{prefix}session:* ~{prefix}default-session resetchannels &{key}#/#*{requests} -@all {link} {COMMANDS}"
     )
 }
 
@@ -27,14 +34,25 @@ pub async fn try_rights(commander: &Commander, settings: &RedisSettings) -> Resu
     // No session has an empty id, and no node this name.
     let key = format!("{}session:", key_prefix(&settings.key));
     let trial_id = format!("trial-{}", std::process::id());
-    let channel = private_response_channel(&settings.key, "/", &trial_id);
+    let adapter = settings.config.adapter();
+    let channel = answers_to(adapter, &settings.key, &trial_id);
+    let publish = adapter.publish_command();
+    let arguments = [channel.as_bytes(), publish.as_bytes()];
     let trial = Script::new(TRIAL);
-    let written = commander.eval(&trial, &[&key], &[channel.as_bytes()]).await;
+    let written = commander.eval(&trial, &[&key], &arguments).await;
     written.map_err(|error| verdict(error, settings))?;
     // Sessions are read without a script.
     let read = commander.query(redis::cmd("HGETALL").arg(&key)).await;
     read.map_err(|error| verdict(error, settings))?;
     Ok(())
+}
+
+/// Where the answers to a node of this name come, in the namespace `/`.
+pub fn answers_to(adapter: Adapter, key: &str, name: &str) -> String {
+    match adapter {
+        Adapter::Classic => private_response_channel(key, "/", name),
+        Adapter::Sharded(_) => private_channel(key, "/", name),
+    }
 }
 
 /// Why a trial failed.

@@ -44,9 +44,18 @@ async fn play(pods: &[TestPod; 2]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documented_rights_are_enough_for_a_pod() {
+    for adapter in ["classic", "sharded"] {
+        documented_rights_are_enough(adapter).await;
+    }
+}
+
+async fn documented_rights_are_enough(adapter: &str) {
     let redis = RedisServer::start();
     let url = url(&redis, "jamz");
-    let environment = [(names::REDIS_URL, url.as_str())];
+    let environment = [
+        (names::REDIS_URL, url.as_str()),
+        (names::REDIS_ADAPTER, adapter),
+    ];
     let rules = rules(&environment);
     let document = include_str!("../../../../docs/operations.md");
     let line = format!("ACL SETUSER jamz on >PASSWORD {rules}");
@@ -55,7 +64,13 @@ async fn the_documented_rights_are_enough_for_a_pod() {
         "docs/operations.md must say: {line}"
     );
     set_user(&redis, "jamz", &rules);
-    let pods = [TestPod::joined(&url).await, TestPod::joined(&url).await];
+    let pods = [
+        TestPod::start(&environment).await,
+        TestPod::start(&environment).await,
+    ];
+    for pod in &pods {
+        pod.await_link().await;
+    }
     play(&pods).await;
     for pod in &pods {
         assert_eq!(pod.app.refusal(), None);

@@ -71,16 +71,26 @@ fn the_demo_proves_itself() {
 #[test]
 fn the_doctor_finds_what_must_be_done() {
     let good = RedisServer::start();
-    let (status, text) = run(&["doctor"], &[(names::REDIS_URL, &good.url())]);
-    assert_eq!(status, Some(0), "{text}");
-    for line in [
-        "ok    reachable",
-        "ok    version",
-        "ok    eviction",
-        "ok    rights",
-        "ok    pub/sub round trip",
-    ] {
-        assert!(text.contains(line), "{text}");
+    for adapter in ["classic", "sharded"] {
+        let settings = [
+            (names::REDIS_URL, good.url()),
+            (names::REDIS_ADAPTER, adapter.to_owned()),
+        ];
+        let settings = settings
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        let (status, text) = run(&["doctor"], &settings);
+        assert_eq!(status, Some(0), "{text}");
+        for line in [
+            "ok    reachable",
+            "ok    version",
+            "ok    eviction",
+            "ok    rights",
+            "ok    pub/sub round trip",
+            "note  pods seen: 0",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
     let evicting = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"];
     let bad = RedisServer::start_with(&evicting);

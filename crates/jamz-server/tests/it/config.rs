@@ -152,7 +152,9 @@ fn what_is_wrong_is_named_with_the_way_out() {
     );
     check(
         &[(names::REDIS_URL, "redis://a,redis://b"), sharded],
-        &["REDIS_URL cannot be used", "not yet on a Redis Cluster"],
+        &[
+            "cannot be used: the sharded adapter works on a single Redis, and not yet on a Redis Cluster",
+        ],
     );
     check(
         &[("REDIS_HOST", "h")],

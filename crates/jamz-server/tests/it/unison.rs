@@ -19,12 +19,12 @@ async fn two_pods(redis: &RedisServer, mode: Option<&str>) -> (TestPod, TestPod)
 }
 
 async fn pod(url: &str, mode: Option<&str>) -> TestPod {
-    let pod = TestPod::start(&[
+    let settings = [
         (names::REDIS_URL, url),
         (names::REDIS_ADAPTER, mode.map_or("", |_| "sharded")),
         (names::REDIS_SUBSCRIPTION_MODE, mode.unwrap_or("")),
-    ]);
-    let pod = pod.await;
+    ];
+    let pod = TestPod::start(&settings).await;
     pod.await_link().await;
     pod
 }

@@ -26,7 +26,7 @@ struct Family {
 impl Family {
     async fn start() -> Self {
         let redis = RedisServer::start();
-        let node = Pod::node(&redis, false).await;
+        let node = Pod::node(&redis, false, unisono::Adapter::Classic).await;
         let asker = Ours::patient(&redis, Duration::from_secs(30)).await;
         let mut others = Vec::new();
         for name in ["pod-1", "pod-2"] {
