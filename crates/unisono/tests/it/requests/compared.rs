@@ -45,7 +45,8 @@ async fn acknowledgements(cluster: &mut Cluster, from: usize, seen: &mut Seen) {
         cluster.clients.kept_messages(name, "what");
     }
     // One answers, with nothing; three do not.
-    let short = std::time::Duration::from_millis(300);
+    // Some thirty processes may be at work at once.
+    let short = std::time::Duration::from_secs(1);
     let lobby = Target::to(&["lobby"]);
     let partial = cluster.pods[from].emit_ack(&lobby, "one", json!([]), short);
     let (answers, complete) = partial.await;

@@ -42,12 +42,7 @@ impl Ours {
         Self::with(redis, false, Adapter::Classic, timeout).await
     }
 
-    async fn with(
-        redis: &RedisServer,
-        private: bool,
-        adapter: Adapter,
-        timeout: Duration,
-    ) -> Self {
+    async fn with(redis: &RedisServer, private: bool, adapter: Adapter, timeout: Duration) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let answer = move |event: ServerSide| {
             let args: Vec<Value> = event.args.iter().map(to_json).collect();
