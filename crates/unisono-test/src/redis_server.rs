@@ -1,7 +1,7 @@
 //! A Redis of one's own.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -302,9 +302,9 @@ impl RedisServer {
                 return false;
             }
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-            // Any reply will do: it may ask for a password, but it is there.
-            let answers = TcpStream::connect(address).is_ok()
-                && !matches!(resp::command(address, &["PING"], COMMAND_LIMIT), Err(error) if !may_load && error.contains("LOADING"));
+            let reply = |words: &[&str]| resp::command(address, words, COMMAND_LIMIT);
+            let answers = is_own(&reply(&["INFO", "server"]), child.id())
+                && !matches!(reply(&["PING"]), Err(error) if !may_load && error.contains("LOADING"));
             if answers {
                 return true;
             }
@@ -325,6 +325,15 @@ impl Drop for RedisServer {
             let _ = child.wait();
         }
         let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Whether it is our own process that answered: somebody else may have got the port first, and ours is about to end. One that asks for a
+/// password is taken at its word.
+fn is_own(reply: &Result<String, String>, id: u32) -> bool {
+    match reply {
+        Ok(info) => info.lines().any(|line| line == format!("process_id:{id}")),
+        Err(error) => error.contains("NOAUTH") || error.contains("NOPERM"),
     }
 }
 
