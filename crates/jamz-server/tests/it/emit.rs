@@ -5,9 +5,10 @@ use std::process::{Output, Stdio};
 
 use jamz_server::config::names;
 use serde_json::{Value, json};
-use unisono_test::{Conversation, RedisServer, free_port};
+use unisono_test::{Conversation, RedisServer, await_until, free_port};
 
 use crate::process::{Served, binary};
+use crate::support::PATIENCE;
 
 const CLIENTS: [&str; 2] = ["a", "b"];
 
@@ -47,8 +48,11 @@ impl Scene {
     async fn start() -> Self {
         let redis = RedisServer::start();
         let url = redis.url();
-        let (mut pod, address, _) = Served::listening(&[(names::REDIS_URL, &url)]);
-        pod.line("✅ Socket.IO Redis adapter connected");
+        let environment = [(names::REDIS_URL, url.as_str())];
+        let (pod, address, _) = Served::listening(&environment);
+        // Its log says so too, but maybe before it listens.
+        let is_heard = || emit(&["ready?"], &environment, "").1.ends_with(": 1\n");
+        await_until("the pod to be subscribed", PATIENCE, is_heard).await;
         let mut clients = Conversation::clients().await;
         let mut ids = Vec::new();
         for name in CLIENTS {
