@@ -1,7 +1,7 @@
 //! What the store must be allowed to do in Redis, and a trial of it.
 
 use unisono_cluster::Adapter;
-use unisono_cluster::classic::private_response_channel;
+use unisono_cluster::classic::{members_channel, private_response_channel};
 use unisono_cluster::sharded::private_channel;
 use unisono_redis::redis::{self, Script};
 use unisono_redis::{CommandError, Commander, RedisConfig};
@@ -23,8 +23,9 @@ pub fn acl_rules(config: &RedisConfig, key: &str) -> String {
         // All channels of a namespace begin alike.
         Adapter::Sharded(_) => String::new(),
     };
+    let members = members_channel(key);
     format!(
-        "resetkeys ~{prefix}session:* ~{prefix}default-session resetchannels &{key}#/#*{requests} -@all {link} {COMMANDS}"
+        "resetkeys ~{prefix}session:* ~{prefix}default-session resetchannels &{key}#/#*{requests} &{members} -@all {link} {COMMANDS}"
     )
 }
 
