@@ -17,7 +17,7 @@ const STDIN: &str = "-";
 /// In the order in which the event has them.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Arguments of the event, each in JSON: 1, true, '"text"', '{"a": [null]}'; - reads one from standard input
+    /// Arguments of the event, each in JSON: 1, true, '"text"', '{"a": null}'; - reads one from standard input
     #[arg(value_name = "JSON", requires = "event", allow_negative_numbers = true)]
     json: Vec<String>,
     /// One more argument, the JSON in this file; - is standard input
