@@ -76,7 +76,7 @@ pub enum Received {
     Own,
     /// For one room that has nobody here; not decoded.
     NotHere,
-    /// What another node asks: carry it out, and answer on [`Node::answer_channel`] where it has an id.
+    /// What another node asks: carry it out, and answer as [`Node::answering`] says where it has an id.
     Request(Box<Request>),
     /// The last answer to a request of ours.
     Answered(Box<Answered>),

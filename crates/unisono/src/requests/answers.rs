@@ -14,7 +14,7 @@ use crate::space::{Space, SpaceInner};
 #[non_exhaustive]
 pub struct Nodes {
     /// Other nodes that were to answer. 0 without a broker, where there are none, or where the application has said `local`; and where
-    /// they are not known, see [`unreachable`](Self::unreachable).
+    /// they are not known, see `unreachable`.
     pub expected: usize,
     /// Those of them that did not, in the order of their ids: they have died, hang, or their answer was lost.
     pub missing: Vec<NodeName>,
