@@ -65,9 +65,14 @@ impl Listing {
         })
     }
 
-    /// How many subscriptions there are, and the patterns among them.
+    /// How many subscriptions there are for namespaces, and the patterns among them.
     fn subscriptions(&self) -> (usize, Vec<String>) {
-        let subscriptions = self.subscriptions.lock().unwrap();
+        let mut subscriptions = self.subscriptions.lock().unwrap().clone();
+        // The server's own, as long as it is there.
+        subscriptions.retain(|subscription| match subscription {
+            Subscription::Channel(name) => !name.ends_with("-members"),
+            Subscription::Pattern(_) => true,
+        });
         let patterns = subscriptions
             .iter()
             .filter_map(|subscription| match subscription {
