@@ -53,12 +53,13 @@ impl Route {
 
     /// The server to connect to now.
     pub(crate) async fn find(&mut self) -> Result<Place, Failure> {
-        let found = self.find_place().await;
-        self.turn = self.turn.wrapping_add(1);
-        found
+        let turn = self.turn;
+        // Before anything is awaited: whoever gives up waiting must not begin with the same servers again.
+        self.turn = turn.wrapping_add(1);
+        self.find_place(turn).await
     }
 
-    async fn find_place(&mut self) -> Result<Place, Failure> {
+    async fn find_place(&mut self, turn: usize) -> Result<Place, Failure> {
         match &self.config.topology {
             Topology::Single => Ok(Place {
                 // The configuration has at least one.
@@ -73,7 +74,7 @@ impl Route {
                 })
             }
             Topology::Cluster => {
-                let (address, slots) = self.find_node().await?;
+                let (address, slots) = self.find_node(turn).await?;
                 Ok(Place {
                     address,
                     slots: Some(slots),
@@ -83,31 +84,31 @@ impl Route {
     }
 
     /// A master of the cluster, by what a healthy node says; by what any node says, if none is healthy.
-    async fn find_node(&mut self) -> Result<(Address, Slots), Failure> {
+    async fn find_node(&mut self, turn: usize) -> Result<(Address, Slots), Failure> {
         let mut seeds = self.config.addresses.clone();
         seeds.extend(self.learnt.iter().cloned());
-        let first = self.turn % seeds.len();
+        let first = turn % seeds.len();
         seeds.rotate_left(first);
         let mut last_resort = Err(Failure::new("no node of the cluster answered"));
         for seed in &seeds {
             match cluster::survey(&self.config, seed).await {
-                Ok(survey) if survey.is_healthy => return self.choose(survey.slots),
+                Ok(survey) if survey.is_healthy => return self.choose(survey.slots, turn),
                 Ok(survey) => last_resort = Ok(survey.slots),
                 Err(failure) if last_resort.is_err() => last_resort = Err(failure),
                 Err(_) => {}
             }
         }
-        self.choose(last_resort?)
+        self.choose(last_resort?, turn)
     }
 
-    fn choose(&mut self, slots: Slots) -> Result<(Address, Slots), Failure> {
+    fn choose(&mut self, slots: Slots, turn: usize) -> Result<(Address, Slots), Failure> {
         self.learnt = slots.nodes().take(MAX_CLUSTER_NODES).cloned().collect();
         self.learnt
             .retain(|node| !self.config.addresses.contains(node));
         let masters = in_turn(&slots);
         let address = match masters.len() {
             0 => return Err(Failure::new("no slot of the cluster is served by any node")),
-            count => masters[self.turn % count].clone(),
+            count => masters[turn % count].clone(),
         };
         Ok((address, slots))
     }

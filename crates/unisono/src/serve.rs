@@ -189,7 +189,7 @@ where
         let mut unread = parts.read_buf.to_vec();
         unread.append(&mut behind);
         match (left, handover.take()) {
-            (Left::Parked, _) => Some(Life::Http(self.park(stream, desk, unread))),
+            (Left::Parked, _) => Some(Life::Http(self.park(stream, desk, handover, unread))),
             (Left::Ended(Ok(())), Some(successor)) => {
                 Some(successor.begin(Stream::Tcp(stream), unread, unwritten, None))
             }
@@ -237,6 +237,7 @@ where
         mut self,
         mut stream: TcpStream,
         desk: Desk<B>,
+        handover: Handover,
         unread: Vec<u8>,
     ) -> Pin<Box<dyn Future<Output = Option<Life>> + Send>> {
         Box::pin(async move {
@@ -246,7 +247,7 @@ where
             }
             let mut input = desk.repeat();
             input.append(&mut unread);
-            let http = self.serve(stream, desk, Handover::default(), input, None);
+            let http = self.serve(stream, desk, handover, input, None);
             Some(Life::Http(Box::pin(http)))
         })
     }

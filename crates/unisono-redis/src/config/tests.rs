@@ -101,6 +101,21 @@ fn passwords_never_show() {
     );
     check("redis://host?password=secret", "redis://host?***");
     check("user:secret@host", "***@host");
+    for forgotten in [
+        "redis://user:secret",
+        "redis://:secret",
+        "redis://u:se%40host:6379",
+        "redis://host:6379,password=secret",
+    ] {
+        check(forgotten, "redis://***");
+    }
+    for plain in [
+        "redis://host:6379/2",
+        "rediss://[::1]:6380",
+        "redis+sentinel://a:26379,b_c.d/m",
+    ] {
+        check(plain, plain);
+    }
     for url in [
         "redis://user:secret@host",
         "redis://user:secret@a,redis://user:secret@b",

@@ -104,6 +104,19 @@ struct Shared {
     successor: Mutex<Option<Successor>>,
     /// The stream did not take all that HTTP wrote.
     blocked: AtomicBool,
+    /// A poll waits.
+    waits: AtomicBool,
+    /// The client has closed its side.
+    ended: AtomicBool,
+}
+
+/// Says for as long as it is held that the connection's request is a poll that waits: the client's end is its end at once.
+pub(super) struct Waiting(Handover);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.waits.store(false, Relaxed);
+    }
 }
 
 impl Handover {
@@ -119,7 +132,7 @@ impl Handover {
     }
 
     /// Whether a request has left its successor.
-    pub(crate) fn is_taken(&self) -> bool {
+    pub(crate) fn has_successor(&self) -> bool {
         self.successor().is_some()
     }
 
@@ -130,6 +143,21 @@ impl Handover {
 
     pub(super) fn set_blocked(&self, blocked: bool) {
         self.0.blocked.store(blocked, Relaxed);
+    }
+
+    /// `None` if the client has closed its side already.
+    pub(super) fn wait(self) -> Option<Waiting> {
+        if self.0.ended.load(Relaxed) {
+            return None;
+        }
+        self.0.waits.store(true, Relaxed);
+        Some(Waiting(self))
+    }
+
+    /// The client has closed its side: whether that is the end of a poll.
+    pub(super) fn ends_poll(&self) -> bool {
+        self.0.ended.store(true, Relaxed);
+        self.0.waits.load(Relaxed)
     }
 
     fn leave(&self, successor: Successor) {

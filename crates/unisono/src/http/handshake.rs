@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri};
+use hyper::body::Body;
 use unisono_proto::engine::{Rejection, Sid, Transport, parse_query};
 
 use super::answer::{self, Answer};
@@ -23,7 +24,7 @@ use crate::session::{Payload, Session};
 pub(super) const SID_HEADER: HeaderName = HeaderName::from_static("x-unisono-sid");
 
 /// Opens a session, if nothing and nobody is against it. Where nobody is asked, at once.
-pub(super) fn begin<B: Send + 'static>(
+pub(super) fn begin<B: Body + Send + 'static>(
     server: Arc<Server>,
     transport: Transport,
     dialect: Dialect,
@@ -107,7 +108,11 @@ fn websocket<B>(
 }
 
 /// Lets a WebSocket probe a polling session. A second one is refused without harm to the first.
-pub(super) fn upgrade<B>(server: &Arc<Server>, conn: Arc<Conn>, mut request: Request<B>) -> Answer {
+pub(super) fn upgrade<B: Body>(
+    server: &Arc<Server>,
+    conn: Arc<Conn>,
+    mut request: Request<B>,
+) -> Answer {
     let Some(answer) = websocket::switching_protocols(&request) else {
         return websocket::refuse(server);
     };

@@ -12,6 +12,7 @@ use unisono_proto::connection::CloseReason;
 use unisono_proto::engine::{PayloadEncoding, Rejection, jsonp};
 
 use super::answer::{self, Answer};
+use super::handover::Handover;
 use super::request::refuse;
 use crate::conn::{Conn, Post};
 use crate::server::Server;
@@ -42,8 +43,13 @@ impl Drop for Guard {
     }
 }
 
-/// Waits for something to say; with a callback's index it is said as a script.
-pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>, callback: Option<String>) -> Answer {
+/// Waits for something to say; with a callback's index it is said as a script. `line` is the connection under the request, if it tells of its end.
+pub(super) async fn get(
+    server: &Arc<Server>,
+    conn: Arc<Conn>,
+    callback: Option<String>,
+    line: Option<Handover>,
+) -> Answer {
     enum Outcome {
         Waits(oneshot::Receiver<Payload>),
         Overlaps,
@@ -68,6 +74,11 @@ pub(super) async fn get(server: &Arc<Server>, conn: Arc<Conn>, callback: Option<
         }
         Outcome::Waits(receiver) => {
             let guard = Guard(Some(conn.clone()));
+            let _waiting = match line.map(Handover::wait) {
+                // Whoever does not hear the answer has given up.
+                Some(None) => return answer::empty(StatusCode::BAD_REQUEST),
+                waiting => waiting.flatten(),
+            };
             let reply = receiver.await;
             guard.answered();
             match reply {

@@ -12,6 +12,7 @@ use unisono_proto::engine::{self, Admission, Rejection, Transport};
 
 use super::answer::{self, Answer};
 use super::body::AnswerBody;
+use super::handover::Handover;
 use super::hooks::Asked;
 use super::{handshake, polling};
 use crate::conn::Conn;
@@ -28,6 +29,8 @@ pub(super) enum Step<B> {
     Polls {
         conn: Arc<Conn>,
         callback: Option<String>,
+        /// The connection under it, where that is ours.
+        line: Option<Handover>,
         /// If there is one, it stays: hyper ends a connection whose body nobody wants.
         body: B,
     },
@@ -59,8 +62,9 @@ where
             Step::Polls {
                 conn,
                 callback,
+                line,
                 body: _body,
-            } => polling::get(&server, conn, callback).await,
+            } => polling::get(&server, conn, callback, line).await,
         };
         server.config.cors.decorate(&verdict, answer.headers_mut());
         if let Some(asked) = asked {
@@ -143,6 +147,7 @@ where
             engine::Method::Get => Step::Polls {
                 conn,
                 callback,
+                line: request.extensions().get::<Handover>().cloned(),
                 body: request.into_body(),
             },
             engine::Method::Post => {

@@ -18,7 +18,8 @@ use super::Handover;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the end of the stream is kept from HTTP, which takes it for the client's going away and drops the request at work. `nc` and some
-/// probes close their side as soon as they have asked: what can be answered at once is. An abandoned poll costs as much longer.
+/// probes close their side as soon as they have asked: what can be answered at once is. Not for a poll that waits: it would be answered with events
+/// that nobody reads.
 const END_PAUSE: Duration = Duration::from_millis(50);
 
 /// A TCP stream that keeps the answer 101 back: it leaves in one segment with the open packet behind it. That is one system call and
@@ -92,7 +93,8 @@ impl AsyncRead for Switch {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() == before && buf.remaining() > 0 {
+        let is_end = buf.filled().len() == before && buf.remaining() > 0;
+        if is_end && !self.handover.ends_poll() {
             let ended = self.ended.get_or_insert_with(|| Box::pin(sleep(END_PAUSE)));
             ready!(ended.as_mut().poll(cx));
         }
@@ -106,7 +108,7 @@ impl AsyncWrite for Switch {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.handover.is_taken() {
+        if self.handover.has_successor() {
             self.held.extend_from_slice(buf);
             return Poll::Ready(Ok(buf.len()));
         }
@@ -119,7 +121,7 @@ impl AsyncWrite for Switch {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.handover.is_taken() {
+        if self.handover.has_successor() {
             bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }

@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
+use hyper::body::Body;
 use unisono_proto::engine::Rejection;
 use unisono_proto::ws;
 
@@ -12,10 +13,11 @@ use crate::server::Server;
 /// The only version of the protocol that became a standard.
 const VERSION: &str = "13";
 
-/// The 101 answer, if the request is a GET of HTTP/1.1 with one key and the right version (RFC 6455, section 4.2.1). Extensions are not
-/// negotiated, so what the client says about them is not even read.
-pub(super) fn switching_protocols<B>(request: &Request<B>) -> Option<Answer> {
-    if request.method() != Method::GET || request.version() != Version::HTTP_11 {
+/// The 101 answer, if the request is a GET of HTTP/1.1 with one key and the right version (RFC 6455, section 4.2.1), and no body: frames
+/// would begin behind it, and neither side could be sure where. Extensions are not negotiated, so what the client says about them is not even read.
+pub(super) fn switching_protocols<B: Body>(request: &Request<B>) -> Option<Answer> {
+    let is_get = request.method() == Method::GET && request.version() == Version::HTTP_11;
+    if !is_get || !request.body().is_end_stream() {
         return None;
     }
     let version = only(request.headers(), &header::SEC_WEBSOCKET_VERSION)?;

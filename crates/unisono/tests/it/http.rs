@@ -234,7 +234,7 @@ async fn only_what_lies_under_the_path_is_ours() {
 }
 
 #[tokio::test]
-async fn a_websocket_handshake_without_key_or_version_is_refused() {
+async fn a_websocket_handshake_without_key_or_version_or_with_a_body_is_refused() {
     let server = TestServer::start().await;
     let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
     for headers in [
@@ -242,9 +242,11 @@ async fn a_websocket_handshake_without_key_or_version_is_refused() {
         format!("{upgrade}Sec-WebSocket-Key: short\r\n"),
         "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n".to_owned(),
         "Upgrade: h2c\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n".to_owned(),
+        format!("{UPGRADE}Content-Length: 5\r\n"),
+        format!("{UPGRADE}Transfer-Encoding: chunked\r\n"),
     ] {
         let headers = format!("Connection: Upgrade\r\n{headers}");
-        let answer = request(server.port, "GET", "/socket.io/?EIO=4&transport=websocket", &headers, "").await;
+        let answer = request(server.port, "GET", "/socket.io/?EIO=4&transport=websocket", &headers, "5\r\nhello\r\n0\r\n\r\n").await;
         assert_eq!(answer.status, 400, "{headers}");
         // RFC 6455, section 4.4; what asks for no WebSocket at all need not be told.
         let version = (!headers.contains("h2c")).then_some("13");

@@ -39,6 +39,22 @@ async fn a_poll_that_is_given_up_ends_the_session() {
     assert_eq!(poll(parking.port, &sid).await.status, 400);
 }
 
+/// Otherwise events would go out to nobody for as long as the end is kept from HTTP, and the session would go on without them.
+#[tokio::test]
+async fn a_poll_whose_client_has_closed_its_side_is_given_up_at_once() {
+    let io = Io::builder().namespace(Namespace::new("/")).build();
+    let parking = Parking::of(io.service()).await;
+    let sid = joined(&parking).await;
+    let mut parked = parking.parked(&poll_of(&sid)).await;
+    parked.close_side().await;
+    assert_eq!(post(parking.port, &sid, "42[\"e\"]").await.status, 400);
+    let sid = joined(&parking).await;
+    let mut fresh = parking.connect().await;
+    fresh.send(&poll_of(&sid)).await;
+    fresh.close_side().await;
+    assert_eq!(post(parking.port, &sid, "42[\"e\"]").await.status, 400);
+}
+
 #[tokio::test]
 async fn a_drain_answers_it() {
     let io = Io::builder().namespace(Namespace::new("/")).build();

@@ -221,6 +221,10 @@ impl Parking {
 struct Client(TcpStream);
 
 impl Client {
+    async fn close_side(&mut self) {
+        self.0.shutdown().await.unwrap();
+    }
+
     async fn send(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
