@@ -42,7 +42,8 @@ fn names_servers(rest: &str) -> bool {
         let is_address = host.starts_with('[') && host.ends_with(']');
         let in_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let is_host = is_address || host.chars().all(in_host);
-        is_host && port.chars().all(|c| c.is_ascii_digit())
+        // With a port alone it is `:password`.
+        is_host && (!host.is_empty() || port.is_empty()) && port.chars().all(|c| c.is_ascii_digit())
     })
 }
 

@@ -104,6 +104,7 @@ fn passwords_never_show() {
     for forgotten in [
         "redis://user:secret",
         "redis://:secret",
+        "redis://:12345",
         "redis://u:se%40host:6379",
         "redis://host:6379,password=secret",
     ] {
