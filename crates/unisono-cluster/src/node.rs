@@ -345,22 +345,25 @@ impl Node {
 
     /// Ours: delivered when it was published, unless it is an ordered one that is still awaited.
     fn own(&mut self, payload: &[u8], seq: Option<u64>) -> Received {
-        let Some(awaited) = seq.and_then(|seq| self.echoes.take(seq)) else {
+        let read = match seq.and_then(|seq| self.echoes.get(seq)) {
+            None => return Received::Own,
+            Some(Awaited::Broadcast(_)) => None,
+            // Only what came back knows its revision.
+            Some(Awaited::Template(_)) => match format::decode_own(self.adapter, payload) {
+                // What we wrote can be read: somebody else's, with our name on it. Ours is still to come.
+                None => return Received::Undecodable(DecodeError::Envelope),
+                read => read,
+            },
+        };
+        let broadcast = match seq.and_then(|seq| self.echoes.take(seq)) {
+            Some(Awaited::Broadcast(broadcast)) => Some(broadcast),
+            _ => read,
+        };
+        let Some(broadcast) = broadcast else {
             return Received::Own;
         };
-        let broadcast = match awaited {
-            Awaited::Broadcast(broadcast) => Some(broadcast),
-            // Only what came back knows its revision.
-            Awaited::Template(_) => format::decode_own(self.adapter, payload),
-        };
-        match broadcast {
-            Some(broadcast) => {
-                self.stats.echoes += 1;
-                Received::Echo(broadcast)
-            }
-            // What we wrote can be read: somebody else's, with our name on it.
-            None => Received::Undecodable(DecodeError::Envelope),
-        }
+        self.stats.echoes += 1;
+        Received::Echo(broadcast)
     }
 
     fn hear(&mut self, uid: Option<&str>, seq: Option<u64>, now_ms: u64) {

@@ -78,6 +78,10 @@ impl Echoes {
         }
     }
 
+    pub(super) fn get(&self, seq: u64) -> Option<&Awaited> {
+        self.pending.get(&seq).map(|pending| &pending.awaited)
+    }
+
     pub(super) fn take(&mut self, seq: u64) -> Option<Awaited> {
         let pending = self.pending.remove(&seq)?;
         self.deadlines.remove(&(pending.deadline_ms, seq));

@@ -198,6 +198,12 @@ fn a_commit_is_delivered_with_its_revision() {
     let template = commit(&mut node);
     assert!(template.seq >= COMMIT_SEQ_BASE);
     let message = template.fill(8);
+    // Somebody else's, with our name and our number on it, is not taken for it.
+    let mut forged = message.to_vec();
+    let behind_name = 1 + 1 + "node".len();
+    forged[behind_name] = 0xc1;
+    let received = node.handle_message(&template.channel, &forged, &DELIVERED, 1);
+    assert!(matches!(received, Received::Undecodable(_)), "{received:?}");
     let Received::Echo(echo) = node.handle_message(&template.channel, &message, &DELIVERED, 1)
     else {
         panic!("the echo is delivered");
