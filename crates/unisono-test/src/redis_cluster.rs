@@ -33,7 +33,8 @@ impl RedisCluster {
     /// As [`RedisCluster::start`].
     pub async fn start_program(program: &RedisProgram, replicas: bool, options: &[&str]) -> Self {
         let enabled = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500"];
-        let options = [&enabled, options].concat();
+        // A replica shows in CLUSTER SLOTS when it has received something, at the latest the first ping.
+        let options = [&enabled[..], &["--repl-ping-replica-period", "1"], options].concat();
         let count = if replicas {
             2 * Self::MASTERS
         } else {
@@ -91,7 +92,8 @@ impl RedisCluster {
         }
     }
 
-    /// Returns when every node that runs says that all is well, and every replica is in step.
+    /// Returns when every node that runs says that all is well, every replica is in step, and all nodes show all that run to clients. Until
+    /// then a client that asks learns of a part of the cluster, and ioredis never asks again.
     ///
     /// # Panics
     /// When they do not.
@@ -105,21 +107,20 @@ impl RedisCluster {
                 info.contains("cluster_state:ok")
                     && info.contains("cluster_slots_ok:16384")
                     && !replication.contains("master_link_status:down")
-            }) && self.sees_all_replicas()
+            }) && self.shows_all()
         })
         .await;
     }
 
-    fn sees_all_replicas(&self) -> bool {
-        let replicas = self.nodes.len() - Self::MASTERS;
+    fn shows_all(&self) -> bool {
         let running: Vec<_> = self
             .nodes
             .iter()
-            .filter_map(|node| node.try_command(&["CLUSTER", "NODES"]).ok())
+            .filter_map(|node| Some((node.port(), node.try_command(&["CLUSTER", "SLOTS"]).ok()?)))
             .collect();
-        let dead = self.nodes.len() - running.len();
-        running.iter().all(|known| {
-            known.lines().filter(|line| line.contains("slave")).count() + dead >= replicas
+        running.iter().all(|(_, shown)| {
+            let shows = |port: &str| shown.lines().any(|line| line == port);
+            running.iter().all(|(port, _)| shows(&port.to_string()))
         })
     }
 
