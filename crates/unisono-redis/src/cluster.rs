@@ -7,12 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redis::Value;
 use redis::aio::MultiplexedConnection;
-use tokio::time::timeout;
 
 use crate::config::{Address, RedisConfig};
-use crate::connect::{Role, options};
+use crate::connect::options;
 use crate::failure::{Deed, Failure};
-use crate::limits::ASK_DEADLINE;
 pub(crate) use slots::{Slots, redirection, slot_of};
 
 /// What is known of the cluster that a link is in, and the connections to nodes other than the link's own, opened when first needed.
@@ -96,31 +94,42 @@ impl Cluster {
 }
 
 /// What a node says about the cluster.
+#[derive(Clone, Debug)]
 pub(crate) struct Survey {
     pub(crate) slots: Slots,
     /// Whether the node is in touch with most masters, and all slots that must be are served.
     pub(crate) is_healthy: bool,
 }
 
-/// Asks a node about the cluster, within [`ASK_DEADLINE`].
-pub(crate) async fn survey(config: &RedisConfig, node: &Address) -> Result<Survey, Failure> {
-    let asking = async {
-        let mut connection = config.connect(node, Role::Server, &options()).await?;
-        let refused = |error: redis::RedisError, words| {
-            Failure::of(&error, config.user(), Deed::Command(words))
-        };
-        let mut question = redis::cmd("CLUSTER");
-        let slots: Result<Value, _> = question.arg("SLOTS").query_async(&mut connection).await;
-        let slots = slots.map_err(|error| refused(error, "cluster|slots"))?;
-        let mut question = redis::cmd("CLUSTER");
-        let info: Result<String, _> = question.arg("INFO").query_async(&mut connection).await;
-        let info = info.map_err(|error| refused(error, "cluster|info"))?;
-        Ok(Survey {
-            slots: Slots::read(slots, node),
-            is_healthy: info.lines().any(|line| line.trim() == "cluster_state:ok"),
-        })
-    };
-    timeout(ASK_DEADLINE, asking)
-        .await
-        .unwrap_or_else(|_| Err(Failure::new(format!("{node}: no answer in time"))))
+impl Survey {
+    /// Whether it says that `node` serves slots.
+    pub(crate) fn is_master(&self, node: &Address) -> bool {
+        self.slots.masters().any(|master| master == node)
+    }
+}
+
+/// Asks a node about the cluster. The caller bounds the time.
+pub(crate) async fn survey(
+    config: &RedisConfig,
+    node: &Address,
+    connection: &mut MultiplexedConnection,
+) -> Result<Survey, Failure> {
+    let refused =
+        |error: redis::RedisError, words| Failure::of(&error, config.user(), Deed::Command(words));
+    let mut questions = redis::pipe();
+    questions.cmd("CLUSTER").arg("SLOTS");
+    questions.cmd("CLUSTER").arg("INFO");
+    let replies = connection.send_packed_commands(&questions, 0, 2).await;
+    let mut replies = replies
+        .map_err(|error| refused(error, "cluster|slots"))?
+        .into_iter();
+    let mut reply = || replies.next().unwrap_or(Value::Nil).extract_error();
+    let slots = reply().map_err(|error| refused(error, "cluster|slots"))?;
+    let info = reply().map_err(|error| refused(error, "cluster|info"))?;
+    let info: String = redis::from_redis_value(info)
+        .map_err(|_| Failure::new(format!("{node} gave no readable answer to CLUSTER INFO")))?;
+    Ok(Survey {
+        slots: Slots::read(slots, node),
+        is_healthy: info.lines().any(|line| line.trim() == "cluster_state:ok"),
+    })
 }

@@ -214,11 +214,9 @@ impl Commander {
                 self.link.lost(generation, None);
             }
         } else if error.kind() == ServerErrorKind::Moved.into() && !self.link.config.is_cluster() {
-            self.link.note(Failure {
-                text: "this Redis is a node of a cluster (MOVED): give the URLs of several nodes with commas between, or this one twice"
-                    .to_owned(),
-                is_refusal: true,
-            });
+            self.link.note(Failure::refusal(
+                "this Redis is a node of a cluster (MOVED): give the URLs of several nodes with commas between, or this one twice",
+            ));
         }
     }
 }

@@ -25,6 +25,11 @@ pub(crate) fn options() -> AsyncConnectionConfig {
         .set_response_timeout(Some(REPLY_DEADLINE))
 }
 
+/// For connections whose opening somebody else bounds.
+pub(crate) fn attempt_options() -> AsyncConnectionConfig {
+    options().set_connection_timeout(None)
+}
+
 impl RedisConfig {
     /// Opens a connection. Files with passwords and certificates are read first.
     pub(crate) async fn connect(
@@ -61,14 +66,19 @@ impl RedisConfig {
         role: &str,
     ) -> Result<MultiplexedConnection, Failure> {
         let mut connection = self.connect(address, Role::Server, options).await?;
+        match connection.send_packed_command(&self.naming(role)).await {
+            Err(error) if error.is_unrecoverable_error() => Err(error.into()),
+            _ => Ok(connection),
+        }
+    }
+
+    /// The command that gives a connection its name.
+    pub(crate) fn naming(&self, role: &str) -> redis::Cmd {
         let mut naming = redis::cmd("CLIENT");
         naming
             .arg("SETNAME")
             .arg(format!("{}-{role}", self.client_name));
-        match connection.send_packed_command(&naming).await {
-            Err(error) if error.is_unrecoverable_error() => Err(error.into()),
-            _ => Ok(connection),
-        }
+        naming
     }
 
     async fn client(&self, address: &Address, role: Role) -> Result<Client, Failure> {

@@ -11,6 +11,8 @@ pub(crate) struct Failure {
     pub(crate) text: String,
     /// Nothing changes until somebody gives a right, or corrects a setting.
     pub(crate) is_refusal: bool,
+    /// There was no answer in time.
+    pub(crate) is_late: bool,
 }
 
 /// What was asked of Redis when it refused.
@@ -32,27 +34,46 @@ impl Failure {
         Self {
             text: text.into(),
             is_refusal: false,
+            is_late: false,
         }
+    }
+
+    pub(crate) fn refusal(text: impl Into<String>) -> Self {
+        Self {
+            is_refusal: true,
+            ..Self::new(text)
+        }
+    }
+
+    pub(crate) fn late(text: impl Into<String>) -> Self {
+        Self {
+            is_late: true,
+            ..Self::new(text)
+        }
+    }
+
+    /// Of two reasons why something did not work, the one that somebody can do something about. Having been too late stays true.
+    pub(crate) fn or(self, other: Self) -> Self {
+        let is_late = self.is_late || other.is_late;
+        let told = if self.is_refusal { self } else { other };
+        Self { is_late, ..told }
     }
 
     /// What `error` means when `user` wanted to do that.
     pub(crate) fn of(error: &RedisError, user: &str, deed: Deed<'_>) -> Self {
         match refusal(error, user, deed) {
-            Some(text) => Self {
-                text,
-                is_refusal: true,
+            Some(text) => Self::refusal(text),
+            None => Self {
+                is_late: error.is_timeout(),
+                ..Self::new(error.to_string())
             },
-            None => Self::new(error.to_string()),
         }
     }
 }
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self {
-            text: error.to_string(),
-            is_refusal: true,
-        }
+        Self::refusal(error.to_string())
     }
 }
 

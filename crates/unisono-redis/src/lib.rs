@@ -54,6 +54,7 @@ mod link;
 mod nodes;
 mod publisher;
 mod route;
+mod trial;
 
 pub use broker::RedisBroker;
 pub use commander::{CommandError, CommandErrorKind, Commander};

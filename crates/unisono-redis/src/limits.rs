@@ -1,12 +1,17 @@
 //! How long and how much: every wait, buffer and retry of the link, with its reason.
 //!
-//! Together they give: deafness is noticed within 2.3 s, and events cross nodes again within 4 s of Redis being back.
+//! Together they give: deafness is noticed within 2.3 s, and events cross nodes again within 4 s of Redis being back (where attempts have run
+//! into silence for long, and whoever is back knows nothing of their connections, 10 s).
 
 use std::time::Duration;
 
-/// To open the connections; subscriptions come after. A Redis that is there answers in milliseconds; one that hangs must not hold up
-/// the next attempt.
+/// To find the server and open the connections; subscriptions come after. A Redis that is there answers in milliseconds; one that hangs must
+/// not hold up the next attempt. Three round trips where there is one server, six in a cluster, nine with sentinels.
 pub(crate) const ATTEMPT_DEADLINE: Duration = Duration::from_millis(1_500);
+
+/// How often the time of an attempt, and of a question in it, doubles when it was not enough: to 6 s and 1.6 s, which is enough for round
+/// trips of half a second. Over a path that is much slower than that the probes of a link that is up would fail.
+pub(crate) const PATIENCE_LEVELS: u32 = 2;
 
 /// For Redis to answer a command or confirm a batch of publishes.
 pub(crate) const REPLY_DEADLINE: Duration = Duration::from_millis(1_000);
@@ -19,9 +24,26 @@ pub(crate) const ASK_DEADLINE: Duration = Duration::from_millis(400);
 /// this is for the rest: a server that was left behind, and hears nobody.
 pub(crate) const WATCH_EVERY: Duration = Duration::from_secs(2);
 
+/// A server that seems to have been left behind is looked at once more after this time: nodes of a cluster do not learn of each other's state
+/// at the same moment.
+pub(crate) const CONFIRM_AFTER: Duration = Duration::from_millis(500);
+
 /// A link that found the meeting place of a cluster away looks for it again after this time, and not at once: a node that comes and goes
 /// would take the link with it each time.
 pub(crate) const RETURN_AFTER: Duration = Duration::from_secs(15);
+
+/// Age of a link from which it counts as having held. One that is lost earlier is a reason to try another node of the cluster first.
+pub(crate) const HELD_AFTER: Duration = Duration::from_secs(5);
+
+/// Longest time for which other nodes of a cluster go before one where connections keep failing. For so long a node may be away from the
+/// others' meeting place.
+pub(crate) const STRIKE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Nodes of a cluster that are asked at once where to be: all of the smallest cluster. Each attempt begins with others.
+pub(crate) const ASK_AT_ONCE: usize = 6;
+
+/// How often further nodes are asked because of what the first said: the owner of the meeting slot, then other masters.
+pub(crate) const ASK_ROUNDS: usize = 3;
 
 /// Nodes of a cluster that are remembered; Redis advises against more than a thousand.
 pub(crate) const MAX_CLUSTER_NODES: usize = 1_024;

@@ -15,7 +15,7 @@ use unisono_cluster::{Adapter, Emission};
 use crate::commander::{CommandError, CommandErrorKind};
 use crate::config::RedisConfig;
 use crate::failure::Failure;
-use crate::route::{Place, Route};
+use crate::route::{Here, Place, Route};
 
 /// Where what is emitted goes out.
 pub(super) struct Door {
@@ -135,16 +135,23 @@ impl Door {
                 }
                 Ok::<_, Infallible>(())
             });
-        let Place { address, .. } = route.find().await?;
-        let redis = self
-            .config
-            .connect_named(&address, &options, "emit")
-            .await?;
+        let Place { address, .. } = match route.find().await {
+            Ok(place) => place,
+            Err(failure) => {
+                route.failed(&failure);
+                return Err(failure);
+            }
+        };
+        let opened = self.config.connect_named(&address, &options, "emit").await;
+        let redis = opened.inspect_err(|failure| route.failed(failure))?;
         route.arrived();
-        let (elsewhere, noticed) = (
-            route.clone().until_elsewhere(address, None),
-            is_lost.clone(),
-        );
+        let here = Here {
+            address,
+            connection: redis.clone(),
+            cluster: None,
+            probe_channel: None,
+        };
+        let (elsewhere, noticed) = (route.clone().until_elsewhere(here), is_lost.clone());
         let watch = tokio::spawn(async move {
             elsewhere.await;
             noticed.store(true, Ordering::Release);

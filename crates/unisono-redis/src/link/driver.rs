@@ -11,7 +11,6 @@ use super::Link;
 use super::machine::{Machine, Step};
 use super::session::Session;
 use crate::failure::Failure;
-use crate::limits::ATTEMPT_DEADLINE;
 use crate::route::Route;
 
 /// Keeps the link up until it is closed.
@@ -129,6 +128,7 @@ impl Driver {
             error = failure.text,
             "attempt to connect to redis failed"
         );
+        self.route.failed(&failure);
         self.link
             .counters
             .connects_failed
@@ -210,9 +210,9 @@ impl Driver {
 
 /// Connects, and confirms every wanted subscription.
 async fn open(link: &Arc<Link>, route: &mut Route, generation: u64) -> Result<Session, Failure> {
-    let opening = timeout(ATTEMPT_DEADLINE, Session::open(link, route, generation));
+    let opening = timeout(route.deadline(), Session::open(link, route, generation));
     let opened = opening.await;
-    let mut session = opened.map_err(|_| Failure::new("no answer in time"))??;
+    let mut session = opened.map_err(|_| Failure::late("no answer in time"))??;
     session.follow(link, link.whole_turn()).await?;
     Ok(session)
 }

@@ -5,17 +5,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, RedisResult, Value};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value};
 use tokio::task::AbortHandle;
 use unisono_cluster::{Adapter, Subscription};
 
 use super::{Connections, Link, Turn};
 use crate::cluster::Cluster;
-use crate::connect::options;
+use crate::config::Address;
+use crate::connect::{Role, attempt_options};
 use crate::failure::{Deed, Failure};
 use crate::limits::{SHARD_SUBSCRIBE_BATCH, SUBSCRIBE_BATCH};
-use crate::nodes::{Nodes, count_command, count_right};
-use crate::route::{Place, Route};
+use crate::nodes::Nodes;
+use crate::route::{Here, Place, Route};
+use crate::trial;
 
 /// Two connections and what the bus has confirmed. Dropping it closes them.
 ///
@@ -45,66 +47,40 @@ impl Session {
     ) -> Result<Self, Failure> {
         let Place { address, slots } = route.find().await?;
         let config = &link.config;
-        let heard = options().set_push_sender(push_handler(link, generation));
+        let heard = attempt_options().set_push_sender(push_handler(link, generation));
         link.gate.admit(generation);
-        let (bus, home) = tokio::try_join!(
-            config.connect_named(&address, &heard, "bus"),
+        let ((bus, uncounted), home) = tokio::try_join!(
+            open_bus(link, &address, &heard),
             config.connect_named(&address, &heard, "cmd"),
         )?;
+        match uncounted {
+            Some(failure) => link.note_uncounted(failure),
+            None => link.note_let(),
+        }
         let cluster = slots.map(|slots| Arc::new(Cluster::new(config.clone(), slots)));
         let connections = Connections {
             publisher: bus.clone(),
             commander: Nodes {
-                home,
+                home: home.clone(),
                 home_address: address.clone(),
                 cluster: cluster.clone(),
             },
             generation,
         };
-        let watch = watch(
-            link,
-            generation,
-            route.clone().until_elsewhere(address, cluster),
-        );
-        let mut session = Self {
+        let here = Here {
+            address,
+            connection: home,
+            cluster,
+            probe_channel: Some(link.gate.probe_channel().to_owned()),
+        };
+        let watch = watch(link, generation, route.clone().until_elsewhere(here));
+        Ok(Self {
             bus,
             adapter: config.adapter,
             connections,
             confirmed: BTreeSet::new(),
             watch,
-        };
-        session.check(link).await?;
-        Ok(session)
-    }
-
-    /// Whether Redis lets the link do what it does, on a channel that only we listen to. A right that only requests need is shown if it
-    /// is missing; without the others there is no link.
-    async fn check(&mut self, link: &Link) -> Result<(), Failure> {
-        let (user, probe) = (link.config.user(), link.gate.probe_channel());
-        let adapter = self.adapter;
-        let subscribed = self.add(&[Subscription::Channel(probe.to_owned())]).await;
-        subscribed
-            .map_err(|error| Failure::of(&error, user, Deed::SubscribeProbe(adapter, probe)))?;
-        let published: RedisResult<usize> = redis::cmd(adapter.publish_command())
-            .arg(probe)
-            .arg("")
-            .query_async(&mut self.bus)
-            .await;
-        published.map_err(|error| Failure::of(&error, user, Deed::Publish(adapter, probe)))?;
-        let counted: RedisResult<Value> = redis::cmd("PUBSUB")
-            .arg(count_command(adapter))
-            .arg(probe)
-            .query_async(&mut self.bus)
-            .await;
-        let uncounted = counted
-            .err()
-            .map(|error| Failure::of(&error, user, Deed::Command(count_right(adapter))));
-        match uncounted {
-            Some(failure) if failure.is_refusal => link.note_uncounted(failure),
-            Some(failure) => return Err(failure),
-            None => link.note_let(),
-        }
-        Ok(())
+        })
     }
 
     /// Makes the confirmed subscriptions those that are wanted. Redis has the time of one reply for each batch of them.
@@ -194,6 +170,18 @@ impl Session {
         }
         failure
     }
+}
+
+/// The connection for publishes and messages, with why counting is refused if it is.
+async fn open_bus(
+    link: &Link,
+    address: &Address,
+    options: &AsyncConnectionConfig,
+) -> Result<(MultiplexedConnection, Option<Failure>), Failure> {
+    let config = &link.config;
+    let mut bus = config.connect(address, Role::Server, options).await?;
+    let uncounted = trial::attempt(&mut bus, config, "bus", link.gate.probe_channel()).await?;
+    Ok((bus, uncounted))
 }
 
 /// Gives the link up when the server is no longer the right one.

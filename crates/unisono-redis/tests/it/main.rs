@@ -6,6 +6,7 @@ mod commands;
 mod conformance;
 mod emitter;
 mod outages;
+mod paths;
 mod sentinels;
 mod sharded;
 mod support;
