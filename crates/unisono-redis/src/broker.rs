@@ -51,6 +51,14 @@ impl RedisBroker {
         self.link.state.subscribe()
     }
 
+    /// The server that the link is on, `host:port`; `None` while it is on none. Behind sentinels and in a cluster all nodes should name the
+    /// same; those that name another do not hear everything in one order.
+    pub fn server(&self) -> Option<String> {
+        let connections = self.link.connections.borrow();
+        let connections = connections.as_ref()?;
+        Some(connections.commander.home_address.to_string())
+    }
+
     /// What went wrong last, without secrets; `None` if nothing ever did.
     pub fn last_error(&self) -> Option<String> {
         self.link.last_error()

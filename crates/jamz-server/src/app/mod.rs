@@ -129,6 +129,14 @@ impl App {
         link.or_else(|| self.health().refusal())
     }
 
+    /// The Redis server that the link is on, `host:port`; `None` while it is on none.
+    pub fn redis_server(&self) -> Option<String> {
+        match &self.0.link {
+            Link::Redis(broker) => broker.server(),
+            Link::InProcess(_) => None,
+        }
+    }
+
     /// The link to the other pods.
     pub fn link(&self) -> &dyn Broker {
         match &self.0.link {

@@ -53,6 +53,7 @@ async fn health(State(Shared { app, io }): State<Shared>) -> Json<Value> {
         "postgres": "not configured",
         "socketio": "initialized",
         "adapter": adapter,
+        "redis": app.redis_server(),
         "degraded": app.is_degraded(),
         "refused": app.refusal(),
         "draining": app.health().is_draining(),

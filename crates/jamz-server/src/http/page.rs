@@ -133,6 +133,7 @@ impl Page {
             let is = u64::from(state == now);
             self.labelled("unisono_link_state", "state", state.as_str(), is);
         }
+        self.server(app);
         let degraded = u64::from(app.is_degraded());
         self.one(
             "unisono_degraded",

@@ -111,6 +111,14 @@ impl House {
         }
     }
 
+    /// That both of ours are on one server.
+    fn check_together(&self) {
+        let [one, two] = &self.pods;
+        let server = one.app.redis_server();
+        assert!(server.is_some());
+        assert_eq!(server, two.app.redis_server());
+    }
+
     /// Every pod counts all three, wherever they are connected.
     async fn await_count(&mut self, round: &str) {
         let started = Instant::now();
@@ -175,6 +183,7 @@ async fn pods_play_in_unison_on_a_cluster_and_after_its_failover() {
     let session = session.expect("a third of all");
     let mut house = House::on(&cluster.url(""), &session).await;
     house.await_unison("before").await;
+    house.check_together();
     check_doctor(&cluster.url(""));
     cluster.nodes()[0].kill9();
     cluster.await_settled().await;
@@ -191,10 +200,12 @@ async fn pods_play_in_unison_behind_sentinels_and_after_failovers() {
     let mut redis = RedisSentinels::start().await;
     let mut house = House::on(&redis.url(""), "s1").await;
     house.await_unison("before").await;
+    house.check_together();
     check_doctor(&redis.url(""));
     redis.fail_over().await;
     let failed_over = Instant::now();
     house.await_unison("after a failover").await;
+    house.check_together();
     println!("in unison {:?} after the failover", failed_over.elapsed());
 }
 
@@ -203,6 +214,7 @@ async fn pods_play_in_unison_when_the_master_behind_sentinels_dies() {
     let mut redis = RedisSentinels::start().await;
     let mut house = House::on(&redis.url(""), "s1").await;
     house.await_unison("before").await;
+    house.check_together();
     let master = redis.master().await;
     let dead = master.port();
     master.kill9();

@@ -4,11 +4,25 @@ use unisono::{Io, NodeInfo};
 use unisono_cluster::NodeStats;
 
 use super::Page;
+use crate::app::App;
 use crate::http::MAX_NODES_SHOWN;
 
 type Count = fn(&NodeInfo) -> u64;
 
 impl Page {
+    /// Where all pods should be. The label comes from the configuration, or from sentinels or a cluster that it names.
+    pub(super) fn server(&mut self, app: &App) {
+        let name = "unisono_link_server_info";
+        self.head(
+            name,
+            "gauge",
+            "1 for the Redis server that the link is on; none while it is on none.",
+        );
+        if let Some(server) = app.redis_server() {
+            self.labelled(name, "server", &label(&server), 1);
+        }
+    }
+
     /// What the numbers of messages say: their gaps are what was lost on the way.
     pub(super) fn nodes(&mut self, io: &Io) {
         self.servers(io);
