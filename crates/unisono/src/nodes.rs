@@ -95,15 +95,6 @@ impl Nodes {
         self.membership().lag_ms().map(Duration::from_millis)
     }
 
-    /// Ids of the others, and whether they are silent.
-    pub(crate) fn ids(&self) -> Vec<(String, bool)> {
-        let membership = self.membership();
-        let members = membership.iter();
-        members
-            .map(|member| (member.name.id.to_string(), member.is_silent))
-            .collect()
-    }
-
     pub(crate) fn name_of(&self, id: &str) -> Option<NodeName> {
         self.membership().name_of(id).cloned()
     }
@@ -120,7 +111,7 @@ impl Nodes {
         self.membership().set_link(is_up, now_ms);
     }
 
-    fn members(&self) -> Vec<Member> {
+    pub(crate) fn members(&self) -> Vec<Member> {
         self.membership().iter().cloned().collect()
     }
 }
@@ -190,13 +181,7 @@ impl Server {
         }
         self.announce();
         for space in self.spaces() {
-            if space.port.as_ref().is_some_and(|port| port.begin_recount()) {
-                bus.runtime.spawn(async move {
-                    if let Some(port) = &space.port {
-                        port.recount().await;
-                    }
-                });
-            }
+            space.recount();
         }
     }
 

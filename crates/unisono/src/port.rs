@@ -20,6 +20,7 @@ use crate::stats::Counters;
 use crate::turnstile::Turnstile;
 
 pub(crate) use asking::{Pending, deadline_after};
+use others::Recount;
 
 /// The node's conversation and the broker that carries it.
 pub(crate) struct Port {
@@ -44,10 +45,19 @@ struct Talk {
     /// Who waits for the answers to our requests.
     waiting: HashMap<String, oneshot::Sender<Answered>>,
     /// When to count again who listens, while answers are awaited.
-    recount_ms: Option<u64>,
+    recount: Option<Recount>,
 }
 
 impl Talk {
+    /// Whether a count at once may end a request.
+    fn hasten_recount(&mut self, now_ms: u64) -> bool {
+        let wanted = self.node.take_wants_recount();
+        if let Some(recount) = self.recount.as_mut().filter(|_| wanted) {
+            recount.hasten(now_ms);
+        }
+        wanted
+    }
+
     fn resolve(&mut self, answered: Answered) {
         if let Some(sender) = self.waiting.remove(&answered.id) {
             // Nobody waits any more: nothing to tell.
@@ -87,7 +97,7 @@ impl Port {
             node,
             published: HashMap::new(),
             waiting: HashMap::new(),
-            recount_ms: None,
+            recount: None,
         });
         Self {
             bus,
@@ -258,7 +268,8 @@ impl Port {
         self.bus.broker.publish(channel, payload).is_ok()
     }
 
-    /// What a message from the bus is to this node; `true` beside it if it is our own that came back.
+    /// What a message from the bus is to this node; `true` beside it if it is our own that came back, or an answer upon which to count
+    /// again.
     pub(crate) fn receive(
         &self,
         channel: &str,
@@ -282,6 +293,10 @@ impl Port {
             Received::Answered(answered) => {
                 talk.resolve(*answered);
                 return (Received::Answer, false);
+            }
+            Received::Answer => {
+                let wanted = talk.hasten_recount(now_ms);
+                return (Received::Answer, wanted);
             }
             other => return (other, false),
         };

@@ -226,6 +226,7 @@ impl SpaceInner {
         match port.receive(channel, payload, &has_room, &self.counters) {
             (Received::Deliver(message), from_self) => self.deliver_in_order(message, from_self),
             (Received::Request(asked), _) => self.submit(Delivery::Request(self.clone(), asked)),
+            (Received::Answer, true) => self.recount(),
             (Received::Undecodable(error), _) => self.ignore(&error, payload),
             (Received::Refused(error), _) => self.ignore(&error, payload),
             _ => {}

@@ -60,6 +60,12 @@ impl Peers {
         self.by_uid.values().cloned()
     }
 
+    /// When a server was last heard, or said something of the nodes here.
+    pub(super) fn last_heard(&self, server: &str) -> Option<u64> {
+        let nodes = self.by_uid.values().filter(|peer| peer.server == server);
+        nodes.map(|peer| peer.heard_ms).max()
+    }
+
     pub(super) fn take_gaps(&mut self) -> Vec<Gap> {
         let found = std::mem::take(&mut self.found).into_iter();
         let gap = |(uid, lost): (String, u64)| Gap {

@@ -18,7 +18,8 @@ pub(super) struct Pending {
     pub(super) answered: Answered,
     pub(super) attendance: Attendance,
     pub(super) account: Account,
-    /// Hashes of the answers that no two nodes can give alike: those with the id of a socket in them.
+    /// Hashes of the answers that no two nodes can give alike, those with the id of a socket in them, as far as they came without a name.
+    /// Only of those that were noted, each of which the account has taken.
     pub(super) seen: HashSet<u64>,
     pub(super) deadline_ms: u64,
 }
@@ -65,6 +66,7 @@ impl Pending {
             nodes_answered: self.attendance.nodes_answered(),
             missing,
             missing_unknown,
+            clients_missing: self.attendance.clients_missing(),
             ..self.answered
         }
     }
@@ -85,20 +87,20 @@ impl Pending {
     fn note(&mut self, from: Option<&str>, body: AnswerBody, payload: &[u8]) -> bool {
         match (self.kind, body) {
             (Kind::Sockets, AnswerBody::Sockets(sockets)) => {
-                if self.has_seen(sockets.is_empty(), payload) || !self.attendance.answered(from) {
+                if !self.is_first(from, sockets.is_empty(), payload) {
                     return false;
                 }
                 self.answered.answers.extend(sockets);
             }
             (Kind::Rooms, AnswerBody::Rooms(rooms)) => {
-                if self.has_seen(rooms.is_empty(), payload) || !self.attendance.answered(from) {
+                if !self.is_first(from, rooms.is_empty(), payload) {
                     return false;
                 }
                 let rooms = rooms.into_iter().map(Value::Str);
                 self.answered.answers.extend(rooms);
             }
             (Kind::RoomsOfSockets, AnswerBody::Sockets(sockets)) => {
-                if self.has_seen(sockets.is_empty(), payload) || !self.attendance.answered(from) {
+                if !self.is_first(from, sockets.is_empty(), payload) {
                     return false;
                 }
                 let rooms = sockets.iter().flat_map(rooms_of);
@@ -127,9 +129,11 @@ impl Pending {
         true
     }
 
-    /// Whether it came before: no two nodes can give the same that is not empty.
-    fn has_seen(&mut self, is_empty: bool, payload: &[u8]) -> bool {
-        !is_empty && !self.seen.insert(hash(payload))
+    /// Notes who has answered. False if it came before: of this node, or where there is no name the same that is not empty, which no two
+    /// nodes can give.
+    fn is_first(&mut self, from: Option<&str>, is_empty: bool, payload: &[u8]) -> bool {
+        let is_told_apart = from.is_some() || is_empty;
+        (is_told_apart || self.seen.insert(hash(payload))) && self.attendance.answered(from)
     }
 }
 

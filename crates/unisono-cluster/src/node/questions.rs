@@ -8,7 +8,7 @@ use super::ledger::Ledger;
 use super::pending::{Kind, Pending};
 use super::roll::{Attendance, Roll};
 use crate::classic::{Answer, EncodeError, RequestBody};
-use crate::limits::MAX_PENDING_REQUESTS;
+use crate::limits::{MAX_PEERS, MAX_PENDING_REQUESTS};
 
 /// Why nothing was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,8 +41,10 @@ pub struct Answered {
     pub missing: Vec<String>,
     /// How many more did not, of which nobody knows who they are.
     pub missing_unknown: usize,
-    /// Of a broadcast: how many clients of those nodes were asked.
+    /// Of a broadcast: how many clients of the nodes that have answered were asked.
     pub clients_asked: u64,
+    /// How many of those have not answered. Where nodes gave their names, each is counted by itself.
+    pub clients_missing: u64,
 }
 
 impl Answered {
@@ -75,6 +77,7 @@ pub(super) struct Questions {
     /// Deadline and id of everything pending, earliest first.
     deadlines: BTreeSet<(u64, String)>,
     ledger: Ledger,
+    wants_recount: bool,
 }
 
 /// How ids count, by the adapter.
@@ -96,6 +99,7 @@ impl Questions {
             pending: HashMap::new(),
             deadlines: BTreeSet::new(),
             ledger: Ledger::default(),
+            wants_recount: false,
         }
     }
 
@@ -190,6 +194,21 @@ impl Questions {
         self.pending.is_empty()
     }
 
+    /// Whether a count would end a request, said once.
+    pub(super) fn take_wants_recount(&mut self) -> bool {
+        std::mem::take(&mut self.wants_recount)
+    }
+
+    /// The names of those that were counted, and of those that have answered and may have been: each once, and of the latter not more than
+    /// can be remembered.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        let of_all = || self.pending.values().flat_map(|one| one.attendance.names());
+        let counted = of_all().filter(|(_, is_counted)| *is_counted);
+        let others = of_all().filter(|(_, is_counted)| !is_counted);
+        let names = counted.chain(others.take(MAX_PEERS));
+        names.map(|(id, _)| id).collect()
+    }
+
     /// A server has gone or fallen silent: what ends by that.
     pub(super) fn lose(&mut self, id: &str) -> Vec<Answered> {
         self.end_complete(|attendance| attendance.lose(id))
@@ -254,9 +273,11 @@ impl Questions {
     }
 
     fn take_if_complete(&mut self, id: &str) -> Option<Box<Answered>> {
-        if self.pending.get(id)?.is_complete() {
+        let pending = self.pending.get(id)?;
+        if pending.is_complete() {
             return self.give_up(id);
         }
+        self.wants_recount |= pending.attendance.awaits_recount();
         None
     }
 }

@@ -6,6 +6,7 @@ use super::questions::{Answered, AskError, Taken};
 use super::roll::Roll;
 use super::{Node, Received};
 use crate::classic::{self, Answer, EncodeError, Request, RequestBody, RequestError};
+use crate::limits::BEAT_INTERVAL_MS;
 
 impl Node {
     /// Asks all other nodes: id of the request, channel and payload, to be published. It is over at the last answer
@@ -45,6 +46,26 @@ impl Node {
         !self.questions.is_empty()
     }
 
+    /// Whether to count at once who listens, and to tell [`Node::handle_recount`]: somebody has answered who may be one of those that were
+    /// counted without a name, and would be the last. Said once of each.
+    pub fn take_wants_recount(&mut self) -> bool {
+        self.questions.take_wants_recount()
+    }
+
+    /// The names of those of whom a count is to say whether they listen, beside the members: they were counted by name, or have answered and
+    /// may have been counted without it, [`MAX_PEERS`](crate::limits::MAX_PEERS) of the latter at most.
+    pub fn names_asked(&self) -> Vec<String> {
+        let names = self.questions.names().into_iter();
+        names.map(str::to_owned).collect()
+    }
+
+    /// Whether the last message of a server, which came then, said that it serves this namespace.
+    pub fn is_served_by(&self, server: &str, heard_ms: u64) -> bool {
+        self.peers
+            .last_heard(server)
+            .is_some_and(|told_ms| told_ms + BEAT_INTERVAL_MS / 2 >= heard_ms)
+    }
+
     /// A server has said goodbye or fallen silent: nobody waits for it any more. The requests that end by that.
     pub fn handle_lost_node(&mut self, id: &str) -> Vec<Answered> {
         let ended = self.questions.lose(id);
@@ -53,7 +74,7 @@ impl Node {
     }
 
     /// Who listens now, counted again while answers are awaited: nobody waits any more for those who were there and are not. Others who have
-    /// come meanwhile change nothing. The requests that end by that.
+    /// come meanwhile change nothing. The requests that end by that. [`Node::names_asked`] are looked for by name.
     pub fn handle_recount(&mut self, roll: &Roll) -> Vec<Answered> {
         let ended = self.questions.recount(roll);
         self.stats.requests_expired += ended.len() as u64;

@@ -2,22 +2,30 @@
 
 use std::collections::HashMap;
 
-/// Who listens to a namespace's requests beside this node, at one moment.
+/// Who serves a namespace beside this node, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roll {
-    /// Servers that announce themselves.
+    /// Those whose names are known.
     pub known: Vec<Listener>,
-    /// How many others: Node.js pods, and servers of which nothing was heard yet.
+    /// How many others listen to its requests: Node.js pods, and servers of which nothing was heard yet.
     pub unknown: usize,
 }
 
-/// A server that announces itself and listens.
+/// A node whose name is known. It is waited for unless it is silent or deaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Its id.
     pub id: String,
     /// It has fallen silent: it may be there, but it is not waited for.
     pub is_silent: bool,
+    /// It lives and does not listen: its link is being healed. What it would answer is missing.
+    pub is_deaf: bool,
+}
+
+impl Listener {
+    fn is_awaited(&self) -> bool {
+        !self.is_silent && !self.is_deaf
+    }
 }
 
 impl From<usize> for Roll {
@@ -31,15 +39,18 @@ impl From<usize> for Roll {
 }
 
 /// Who was asked, and what came of each.
+///
+/// Whoever gives its name stands for itself alone. Whether it is one of those who were counted without a name, only a later count can tell:
+/// until then its answer takes nobody's place.
 #[derive(Debug, Default)]
 pub(super) struct Attendance {
-    /// How many are to answer that do not announce themselves; `None` as long as nobody has been counted.
+    /// How many are to answer whose names are not known; `None` as long as nobody has been counted.
     unknown: Option<usize>,
     /// How many of them have gone.
     unknown_gone: usize,
-    /// Those that were counted, and those that gave their name with an answer.
+    /// Those that were counted by name, and those that gave their name with an answer.
     named: HashMap<String, Share>,
-    /// What came without a name, or from somebody who was not counted by name.
+    /// What came without a name.
     others: Share,
     others_answered: usize,
 }
@@ -48,6 +59,8 @@ pub(super) struct Attendance {
 struct Share {
     is_counted: bool,
     has_answered: bool,
+    /// It was not counted, has answered, and a count has looked for it since.
+    is_checked: bool,
     is_gone: bool,
     clients: u64,
     acks: u64,
@@ -57,19 +70,22 @@ impl Share {
     fn owes_acks(&self) -> bool {
         !self.is_gone && self.acks < self.clients
     }
+
+    /// It has answered, and it is not known whether it was counted.
+    fn is_stranger(&self) -> bool {
+        !self.is_counted && self.has_answered
+    }
 }
 
 impl Attendance {
     /// It is known now who is to answer.
     pub(super) fn call(&mut self, roll: Roll) {
         self.unknown = Some(roll.unknown);
-        for Listener { id, is_silent } in roll.known {
-            let share = self.named.entry(id).or_default();
-            share.is_gone = is_silent;
-            if !std::mem::replace(&mut share.is_counted, true) && share.has_answered {
-                // It gave its name before it was counted.
-                self.others_answered -= 1;
-            }
+        for listener in roll.known {
+            let is_gone = !listener.is_awaited();
+            let share = self.named.entry(listener.id).or_default();
+            share.is_counted = true;
+            share.is_gone = is_gone;
         }
     }
 
@@ -80,20 +96,13 @@ impl Attendance {
             return true;
         };
         let share = self.named.entry(from.to_owned()).or_default();
-        if std::mem::replace(&mut share.has_answered, true) {
-            return false;
-        }
-        if !share.is_counted {
-            self.others_answered += 1;
-        }
-        true
+        !std::mem::replace(&mut share.has_answered, true)
     }
 
-    /// Whether one more may answer that was not counted by name.
+    /// Whether one more may say how many clients it has asked.
     pub(super) fn has_place_for(&self, from: Option<&str>) -> bool {
-        let share = from.and_then(|from| self.named.get(from));
         let has_place = |unknown| self.others_answered < unknown;
-        share.is_some_and(|share| share.is_counted) || self.unknown.is_none_or(has_place)
+        from.is_some() || self.unknown.is_none_or(has_place)
     }
 
     /// So many clients of a node were asked.
@@ -123,38 +132,83 @@ impl Attendance {
     /// Who listens now. Whoever was counted and does not any more has gone; whoever is new changes nothing.
     pub(super) fn recount(&mut self, roll: &Roll) {
         let Some(unknown) = self.unknown else { return };
-        let mut unknown_now = roll.unknown;
+        let are_all_known = roll.unknown == 0;
+        self.others.is_gone |= are_all_known;
         for share in self.named.values_mut() {
-            share.is_gone |= share.is_counted;
+            share.is_gone |= share.is_counted || are_all_known;
         }
-        for Listener { id, is_silent } in &roll.known {
-            match self.named.get_mut(id) {
-                Some(share) if share.is_counted => share.is_gone = *is_silent,
+        // Places of those who are there and whose names are not known, or were not when they were counted.
+        let mut unknown_now = roll.unknown;
+        let mut strangers = Vec::new();
+        for listener in &roll.known {
+            match self.named.get_mut(&listener.id) {
+                Some(share) if share.is_counted => share.is_gone = !listener.is_awaited(),
+                Some(share) if share.has_answered => {
+                    share.is_checked = true;
+                    share.is_gone = !listener.is_awaited();
+                    strangers.extend((!listener.is_deaf).then_some(&listener.id));
+                }
                 // It may be one of those that were counted before it was known.
-                _ => unknown_now += 1,
+                _ => unknown_now += usize::from(!listener.is_deaf),
             }
         }
-        self.unknown_gone = self.unknown_gone.max(unknown.saturating_sub(unknown_now));
-        if unknown > 0 && unknown_now == 0 {
-            self.others.is_gone = true;
-            let named = self.named.values_mut();
-            let others = named.filter(|share| !share.is_counted);
-            others.for_each(|share| share.is_gone = true);
+        self.admit(&strangers, unknown.saturating_sub(roll.unknown));
+        let unknown = self.unknown.unwrap_or(0);
+        let gone = unknown.saturating_sub(unknown_now);
+        self.unknown_gone = self.unknown_gone.max(gone);
+    }
+
+    /// So many places are not taken by others who are there: these were counted without their names.
+    fn admit(&mut self, strangers: &[&String], places: usize) {
+        for id in strangers.iter().take(places) {
+            let share = self.named.get_mut(*id).filter(|share| !share.is_counted);
+            if let (Some(share), Some(unknown)) = (share, &mut self.unknown) {
+                share.is_counted = true;
+                *unknown -= 1;
+                // Counted anew: this one may have seemed to be gone.
+                self.unknown_gone = 0;
+            }
         }
+    }
+
+    /// The names of those that were counted, and of those that have answered and may have been.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, bool)> {
+        let named = self.named.iter();
+        let named = named.filter(|(_, share)| share.is_counted || share.has_answered);
+        named.map(|(id, share)| (id.as_str(), share.is_counted))
+    }
+
+    /// Whether a count would end the wait, if those were counted who have answered since.
+    pub(super) fn awaits_recount(&self) -> bool {
+        let strangers = || self.named.values().filter(|share| share.is_stranger());
+        let is_new = strangers().any(|share| !share.is_checked);
+        is_new && self.lack().is_some_and(|lack| lack <= strangers().count())
+    }
+
+    /// How many without a name are waited for, if nobody else is.
+    fn lack(&self) -> Option<usize> {
+        let awaited = |share: &Share| share.is_counted && !share.has_answered && !share.is_gone;
+        let come_or_gone = self.others_answered + self.unknown_gone;
+        let lack = self.unknown?.saturating_sub(come_or_gone);
+        (!self.named.values().any(awaited)).then_some(lack)
     }
 
     /// Whether all nodes have answered that still can.
     pub(super) fn have_all_answered(&self) -> bool {
-        let Some(unknown) = self.unknown else {
-            return false;
-        };
-        let awaited = |share: &Share| share.is_counted && !share.has_answered && !share.is_gone;
-        self.others_answered + self.unknown_gone >= unknown && !self.named.values().any(awaited)
+        self.lack() == Some(0)
     }
 
     /// Whether all clients have answered that still can.
     pub(super) fn have_all_acknowledged(&self) -> bool {
         !self.others.owes_acks() && !self.named.values().any(Share::owes_acks)
+    }
+
+    /// How many clients of all nodes were asked and have not answered. One node's answers do not make up for another's.
+    pub(super) fn clients_missing(&self) -> u64 {
+        let shares = self.named.values().chain([&self.others]);
+        shares
+            .map(|share| share.clients.saturating_sub(share.acks))
+            .fold(0, u64::saturating_add)
     }
 
     /// How many were to answer, if they were counted.

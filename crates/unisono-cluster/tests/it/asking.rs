@@ -81,6 +81,7 @@ fn a_request_ends_with_the_answer_of_the_last_node() {
         missing: Vec::new(),
         missing_unknown: 0,
         clients_asked: 0,
+        clients_missing: 0,
     };
     assert_eq!(last, Received::Answered(Box::new(expected)));
     // Over: one more is too late.

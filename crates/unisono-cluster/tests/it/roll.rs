@@ -14,10 +14,12 @@ struct Asked {
     id: String,
 }
 
+/// `?` is behind a silent one, `!` behind a deaf one.
 fn roll(known: &[&str], unknown: usize) -> Roll {
     let listener = |id: &&str| Listener {
-        id: id.trim_end_matches('?').to_owned(),
+        id: id.trim_end_matches(['?', '!']).to_owned(),
         is_silent: id.ends_with('?'),
+        is_deaf: id.ends_with('!'),
     };
     Roll {
         known: known.iter().map(listener).collect(),
@@ -91,12 +93,117 @@ fn those_who_give_their_names_are_told_apart() {
         (Some(4), 3)
     );
     assert_eq!(missing(&answered), (vec!["d"], 0));
-    // Somebody new, of whom nothing had been heard, is one of the unknown.
+}
+
+#[test]
+fn whoever_was_not_counted_by_name_takes_nobodys_place_until_a_count_says_so() {
     let mut asked = ask(RequestBody::AllRooms);
     assert_eq!(asked.call(&["b"], 1), None);
+    assert_eq!(asked.rooms("new", "1"), None);
+    assert!(!asked.node.take_wants_recount(), "b is waited for");
+    assert_eq!(asked.rooms("b", "2"), None);
+    assert!(asked.node.take_wants_recount() && !asked.node.take_wants_recount());
+    assert_eq!(asked.node.names_asked(), ["b", "new"]);
+    // It has come since: the one that was counted is still there, and has not answered.
+    assert_eq!(asked.recount(&["b", "new"], 1), []);
+    assert!(!asked.node.take_wants_recount(), "it was looked for");
+    let mut again = ask(RequestBody::AllRooms);
+    std::mem::swap(&mut again, &mut asked);
+    let answered = again.node.give_up(&again.id).expect("it is pending");
+    assert_eq!(missing(&answered), (vec![], 1));
+    assert_eq!(answered.answers.len(), 2);
+    // It is the one: nobody else listens.
+    assert_eq!(asked.call(&[], 1), None);
+    assert_eq!(asked.rooms("new", "1"), None);
+    let ended = asked.recount(&["new"], 0);
+    assert_eq!(
+        (missing(&ended[0]), ended[0].nodes_answered),
+        ((vec![], 0), 1)
+    );
+    // The same where it answers before anybody is counted.
+    let mut asked = ask(RequestBody::AllRooms);
+    assert_eq!(asked.rooms("new", "1"), None);
+    assert_eq!(asked.call(&[], 1), None);
+    assert!(asked.node.take_wants_recount());
+    // Somebody else has come meanwhile, and is not waited for.
+    let ended = asked.recount(&["new", "newer"], 0);
+    assert_eq!(missing(&ended[0]), (vec![], 0));
+    // Of two one is known by now; the other has no name.
+    let mut asked = ask(RequestBody::AllRooms);
+    assert_eq!(asked.call(&[], 2), None);
+    assert_eq!(asked.rooms("new", "1"), None);
+    assert!(!asked.node.take_wants_recount(), "one more is waited for");
+    assert_eq!(asked.recount(&["new"], 1), []);
+    let answered = asked.rooms("", "2").expect("all have answered");
+    assert_eq!(
+        (missing(&answered), answered.nodes_answered),
+        ((vec![], 0), 2)
+    );
+    // The other gives its name later: the first is still looked for by its own.
+    let mut asked = ask(RequestBody::AllRooms);
+    assert_eq!(asked.call(&[], 2), None);
+    assert_eq!(asked.rooms("new", "1"), None);
+    assert_eq!(asked.recount(&["new"], 1), []);
+    assert_eq!(asked.rooms("other", "2"), None);
+    assert!(asked.node.take_wants_recount());
+    assert_eq!(asked.node.names_asked(), ["new", "other"]);
+    assert_eq!(asked.recount(&["new", "other"], 0).len(), 1);
+}
+
+#[test]
+fn whoever_lives_and_does_not_listen_is_missing_and_not_waited_for() {
+    let mut asked = ask(RequestBody::AllRooms);
+    let alone = asked.call(&["b!"], 0).expect("nobody is waited for");
+    assert_eq!(
+        (missing(&alone), alone.nodes_expected),
+        ((vec!["b"], 0), Some(1))
+    );
+    let mut asked = ask(RequestBody::AllRooms);
+    assert_eq!(asked.call(&["b!", "c"], 0), None);
+    // Its link is healed in time, after all.
     assert_eq!(asked.rooms("b", "1"), None);
-    let answered = asked.rooms("new", "2").expect("all have answered");
+    let answered = asked.rooms("c", "2").expect("all have answered");
     assert_eq!(missing(&answered), (vec![], 0));
+    // One is deaf during the wait.
+    let mut asked = ask(RequestBody::AllRooms);
+    assert_eq!(asked.call(&["b"], 1), None);
+    assert_eq!(asked.rooms("", "1"), None);
+    assert_eq!(asked.recount(&["b"], 1), []);
+    let ended = asked.recount(&["b!", "c!"], 1);
+    assert_eq!(missing(&ended[0]), (vec!["b"], 0));
+}
+
+#[test]
+fn one_nodes_clients_do_not_make_up_for_anothers() {
+    let ack = || AnswerBody::Ack(None);
+    let mut asked = ask(acks());
+    asked.call(&["b"], 1);
+    assert_eq!(asked.answer("b", AnswerBody::ClientCount(2)), None);
+    assert_eq!(asked.answer("", AnswerBody::ClientCount(1)), None);
+    // Of a client whose node has not said how many it has asked, and of one that nobody has counted.
+    for from in ["b", "new", "new", ""] {
+        assert_eq!(asked.answer(from, ack()), None);
+    }
+    let answered = asked.node.give_up(&asked.id).expect("it is pending");
+    assert_eq!((answered.clients_asked, answered.clients_missing), (3, 1));
+    assert_eq!(answered.answers.len(), 4);
+}
+
+#[test]
+fn what_is_refused_leaves_nothing_behind() {
+    let mut asked = ask(RequestBody::AllRooms);
+    asked.call(&["b"], 2);
+    assert_eq!(asked.rooms("b", "room"), None);
+    assert_eq!(asked.rooms("", "room"), None);
+    let kept = format!("{:?}", asked.node).len();
+    for room in 0..99 {
+        assert_eq!(asked.rooms("b", &room.to_string()), None);
+        assert_eq!(asked.rooms("", "room"), None);
+    }
+    assert_eq!(asked.node.stats().answers_refused, 2 * 99);
+    // The digits of the counter.
+    let grown = format!("{:?}", asked.node).len() - kept;
+    assert!(grown < 4, "{grown}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use unisono_cluster::limits::ECHO_DEADLINE_MS;
 use unisono_cluster::sharded::{Body, decode, encode};
 use unisono_cluster::{
-    Adapter, Answer, AnswerBody, Awaited, Broadcast, Extension, Members, Node, Received, Request,
-    RequestBody, RequestError, Subscription, SubscriptionMode,
+    Adapter, Answer, AnswerBody, Awaited, Broadcast, Extension, Listener, Members, Node, Received,
+    Request, RequestBody, RequestError, Roll, Subscription, SubscriptionMode,
 };
 use unisono_proto::Value;
 
@@ -188,7 +188,16 @@ fn ask(from: &mut Node, to: &mut Node, body: RequestBody) -> Request {
     );
     assert_eq!(channel, "socket.io#/#");
     assert_eq!(hear(from, &channel, &payload), Received::Own);
-    assert_eq!(from.expect_nodes(&id, 1), None);
+    let listener = Listener {
+        id: to.uid().to_owned(),
+        is_silent: false,
+        is_deaf: false,
+    };
+    let roll = Roll {
+        known: vec![listener],
+        unknown: 0,
+    };
+    assert_eq!(from.expect_nodes(&id, roll), None);
     match hear(to, &channel, &payload) {
         Received::Request(request) => {
             assert_eq!(request.id.as_deref(), Some(id.as_str()));

@@ -9,6 +9,7 @@ use unisono_cluster::{
     SocketsAnswer,
 };
 
+use super::others::Recount;
 use super::{Awaits, Outbound, Port, Refused};
 use crate::error::EmitError;
 use crate::space::SpaceInner;
@@ -83,6 +84,7 @@ impl Pending {
         if let Some(answered) = port.and_then(|port| port.expect_nodes(&self.id, roll)) {
             return answered;
         }
+        self.space.recount();
         match timeout_at(self.deadline, &mut self.receiver).await {
             Ok(answered) => answered.map_or_else(
                 |_| Answered::default(),
@@ -143,7 +145,7 @@ impl Port {
         })?;
         let (sender, receiver) = oneshot::channel();
         talk.waiting.insert(id.clone(), sender);
-        self.plan_recount(&mut talk.recount_ms);
+        talk.recount = Some(Recount::plan(talk.recount, self.now_ms()));
         let outbound = Outbound {
             seq: 0,
             channel,
@@ -156,7 +158,10 @@ impl Port {
 
     fn expect_nodes(&self, id: &str, roll: Roll) -> Option<Answered> {
         let mut talk = self.talk();
-        let answered = talk.node.expect_nodes(id, roll)?;
+        let Some(answered) = talk.node.expect_nodes(id, roll) else {
+            talk.hasten_recount(self.now_ms());
+            return None;
+        };
         talk.waiting.remove(id);
         Some(*answered)
     }

@@ -16,7 +16,8 @@ pub struct Nodes {
     /// Other nodes that were to answer. 0 without a broker, where there are none, or where the application has said `local`; and where
     /// they are not known, see `unreachable`.
     pub expected: usize,
-    /// Those of them that did not, in the order of their ids: they have died, hang, or their answer was lost.
+    /// Those of them that did not, in the order of their ids: they hang, their link is being healed, or their answer was lost. One that has
+    /// died without [`Io::drain`](crate::Io::drain) is among them for another three seconds: nobody knows yet whether it comes back.
     pub missing: Vec<NodeName>,
     /// How many more did not of whom nobody knows who they are: Node.js pods, and nodes that had just come.
     pub missing_unknown: usize,
@@ -117,6 +118,18 @@ impl SpaceInner {
         })
     }
 
+    /// Counts again who listens, if it is time.
+    pub(crate) fn recount(self: &Arc<Self>) {
+        if self.port.as_ref().is_some_and(|port| port.begin_recount()) {
+            let space = self.clone();
+            self.spawn(async move {
+                if let Some(port) = &space.port {
+                    port.recount().await;
+                }
+            });
+        }
+    }
+
     fn nodes_of(&self, answered: &Answered) -> Nodes {
         let Some(port) = &self.port else {
             return Nodes::default();
@@ -133,8 +146,7 @@ impl SpaceInner {
         let space = pending.space().clone();
         let answered = pending.answers().await;
         let nodes = space.nodes_of(&answered);
-        let asked = usize::try_from(answered.clients_asked).unwrap_or(usize::MAX);
-        let missing = asked.saturating_sub(answered.answers.len());
+        let missing = usize::try_from(answered.clients_missing).unwrap_or(usize::MAX);
         (answered.answers, missing, nodes)
     }
 

@@ -72,7 +72,7 @@ impl SpaceInner {
         Some(Service(self.clone(), kind))
     }
 
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(port) = &self.port {
             port.bus.runtime.spawn(task);
         }

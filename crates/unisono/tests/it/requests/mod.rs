@@ -5,6 +5,7 @@ mod compared;
 mod emitter;
 mod forged;
 mod gone;
+mod healing;
 mod hindered;
 mod losses;
 mod memory;
