@@ -2,6 +2,7 @@
 //!
 //! Each takes a maker of three brokers that share a bus, attached to nothing yet. [`run`] goes through all of them.
 
+mod answering;
 mod clauses;
 mod cluster;
 
@@ -9,12 +10,12 @@ use std::sync::Arc;
 
 use unisono_cluster::{Adapter, Broker};
 
+pub use answering::publishing_from_an_inbox;
 pub use clauses::{
     any_bytes_and_names, close_is_final, echo_reaches_the_publisher, inbox_is_told_the_state,
     literal_subscribers_are_counted, nothing_from_before, one_publisher_keeps_its_order,
     oversize_is_refused, patterns_and_literals, publishing_comes_after_subscribing,
-    publishing_from_an_inbox, rapid_changes_end_as_said_last, total_order_is_shared,
-    unsubscribing_ends_delivery,
+    rapid_changes_end_as_said_last, total_order_is_shared, unsubscribing_ends_delivery,
 };
 pub use cluster::{Cluster, FENCE};
 

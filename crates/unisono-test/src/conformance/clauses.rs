@@ -1,10 +1,10 @@
-//! The clauses.
+//! The clauses, except that on inboxes which use their broker.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use unisono_cluster::limits::MAX_BUS_MESSAGE_BYTES;
-use unisono_cluster::{Adapter, Broker, CountError, Inbox, LinkState, PublishError, Subscription};
+use unisono_cluster::{Adapter, Broker, CountError, PublishError, Subscription};
 
 use super::{Cluster, FENCE, Maker};
 use crate::recorder::Recorder;
@@ -262,81 +262,6 @@ pub async fn any_bytes_and_names(maker: Maker<'_>) {
         }
     }
     cluster.end();
-}
-
-/// An inbox may use its broker from inside a call; what it publishes comes after what it was given.
-pub async fn publishing_from_an_inbox(maker: Maker<'_>) {
-    let brokers = maker();
-    let answering = Answering {
-        broker: brokers[0].clone(),
-        recorder: OnceLock::new(),
-    };
-    let recorder = Recorder::new();
-    answering
-        .recorder
-        .set(recorder.clone())
-        .unwrap_or_else(|_| unreachable!("it was just made"));
-    brokers[0].attach(Arc::new(answering));
-    let others = brokers[1..].to_vec();
-    let listener = Recorder::new();
-    others[0].attach(listener.clone());
-    for broker in [&brokers[0], &others[0]] {
-        broker.subscribe(channel("question"));
-        broker.subscribe(channel("answer"));
-        broker.subscribe(channel(FENCE));
-    }
-    crate::await_until(
-        "questions are answered",
-        std::time::Duration::from_secs(20),
-        || {
-            others[0]
-                .publish("question", Bytes::from_static(b"?"))
-                .expect("the message is small");
-            !listener.texts("answer").is_empty()
-        },
-    )
-    .await;
-    recorder.await_text("answer", "!").await;
-    let first_question = listener
-        .messages()
-        .iter()
-        .position(|(name, _)| name == "question");
-    let first_answer = listener
-        .messages()
-        .iter()
-        .position(|(name, _)| name == "answer");
-    assert!(
-        first_question < first_answer,
-        "an answer came before its question"
-    );
-    for broker in &brokers {
-        broker.close();
-    }
-}
-
-/// Answers every question, and looks at its broker while at it.
-struct Answering {
-    broker: Arc<dyn Broker>,
-    recorder: OnceLock<Arc<Recorder>>,
-}
-
-impl Inbox for Answering {
-    fn message(&self, channel: &str, payload: Bytes) {
-        assert!(self.broker.state().is_up() || self.broker.state() == LinkState::Connecting);
-        assert!(self.broker.stats().received > 0);
-        if channel == "question" {
-            self.broker
-                .subscribe(Subscription::Channel("more".to_owned()));
-            self.broker
-                .publish("answer", Bytes::from_static(b"!"))
-                .expect("the message is small");
-        }
-        if let Some(recorder) = self.recorder.get() {
-            recorder.message(channel, payload);
-        }
-    }
-
-    fn link(&self, _: LinkState) {}
 }
 
 /// A message above the limit of the bus is refused and counted; the largest allowed arrives.
