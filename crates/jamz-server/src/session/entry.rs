@@ -5,8 +5,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::time::Instant as Time;
 
 use super::{Replica, SessionId, SessionState};
+
+/// Pause after the first failure to read a session; it doubles with each further one.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// Longest pause: of the few seconds within which clients are to know the state once Redis has it again.
+const LAST_RETRY: Duration = Duration::from_secs(2);
+
+/// A session that could not be read while the link was up.
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    pause: Duration,
+    at: Time,
+    /// How often the link had come back: whatever it was, a new link may have ended it.
+    reconnects: u64,
+}
 
 /// One session on this pod.
 #[derive(Debug)]
@@ -37,6 +52,7 @@ pub struct Entry {
     /// How often something might have been missed when the session was last read; `None` if it
     /// never was.
     synced_at: Mutex<Option<u64>>,
+    retry: Mutex<Option<Retry>>,
     members: AtomicUsize,
     used: Mutex<Instant>,
 }
@@ -55,6 +71,7 @@ impl Entry {
             ready: watch::Sender::new(false),
             suspect: AtomicBool::new(false),
             synced_at: Mutex::default(),
+            retry: Mutex::default(),
             members: AtomicUsize::new(0),
             used: Mutex::new(Instant::now()),
         }
@@ -140,6 +157,33 @@ impl Entry {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *synced_at = Some(interruptions);
+    }
+
+    /// It could not be read; `reconnects` is how often the link has come back so far.
+    pub(super) fn put_off(&self, reconnects: u64) {
+        let mut retry = self.retry();
+        let before = retry.filter(|before| before.reconnects == reconnects);
+        let pause = before.map_or(FIRST_RETRY, |before| (before.pause * 2).min(LAST_RETRY));
+        *retry = Some(Retry {
+            pause,
+            at: Time::now() + pause,
+            reconnects,
+        });
+    }
+
+    /// It was read.
+    pub(super) fn end_retries(&self) {
+        *self.retry() = None;
+    }
+
+    /// When it is to be read again because the last attempt failed; `None` if that was well, or of an earlier link.
+    pub(super) fn retry_at(&self, reconnects: u64) -> Option<Time> {
+        let retry = self.retry().filter(|retry| retry.reconnects == reconnects);
+        retry.map(|retry| retry.at)
+    }
+
+    fn retry(&self) -> MutexGuard<'_, Option<Retry>> {
+        self.retry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn touch(&self) {

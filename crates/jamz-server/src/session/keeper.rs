@@ -2,10 +2,11 @@
 //! needs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::entry::Entry;
 use super::sessions::Sessions;
@@ -16,6 +17,16 @@ const ROUND: Duration = Duration::from_millis(200);
 /// How many sessions are read again at the same time: enough to hide the round trip, few
 /// enough not to hold up the commits of clients behind them.
 const SYNCS_AT_ONCE: usize = 32;
+/// After so many failures of a round those that have failed before wait for the next one: a Redis
+/// that is full or refuses is asked for them 160 times a second at most, however many there are.
+const FAILURES_A_ROUND: usize = SYNCS_AT_ONCE;
+/// Least time between two readings of all sessions because messages were found lost, so that a pod
+/// that makes up gaps cannot have them read without end. A later gap is no worse for waiting: clients
+/// are promised the state within seconds.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+/// Otherwise it is as long as the last reading took: with many sessions Redis has half of the time
+/// for clients. Not longer than this, or one slow reading would put off the next.
+const MOST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a session without members on this pod is kept: a reload of the page, or a move to
 /// another network, should find it still here.
 const LINGER: Duration = Duration::from_secs(60);
@@ -25,14 +36,24 @@ impl Sessions {
     pub async fn keep(&self) {
         let mut rounds = tokio::time::interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_reading = Instant::now();
         loop {
             tokio::select! {
                 _ = rounds.tick() => {}
                 () = self.0.wake.notified() => {}
             }
             if self.0.link.state().is_up() {
+                let began = Instant::now();
+                let reads_all = began >= next_reading && self.0.lost.swap(false, SeqCst);
+                if reads_all {
+                    self.0.losses.fetch_add(1, SeqCst);
+                }
                 self.suspect_those_that_missed_some();
                 self.sync_suspects().await;
+                if reads_all {
+                    let pause = began.elapsed().clamp(LEAST_PAUSE, MOST_PAUSE);
+                    next_reading = Instant::now() + pause;
+                }
             }
             self.forget_idle();
         }
@@ -49,24 +70,36 @@ impl Sessions {
         }
     }
 
+    /// Reads those again whose time it is. One that fails is left for later, and holds up no other.
     async fn sync_suspects(&self) {
-        let mut suspects: Vec<Arc<Entry>> = {
-            let entries = self.entries();
-            let suspects = entries.values().filter(|entry| entry.is_suspect());
-            suspects.cloned().collect()
-        };
         let mut running = JoinSet::new();
-        while let Some(entry) = suspects.pop() {
-            if running.len() == SYNCS_AT_ONCE
-                && matches!(running.join_next().await, Some(Ok(false)))
-            {
-                // The store is away; the next round tries again.
+        let mut failures = 0;
+        for (retry_at, entry) in self.suspects() {
+            if running.len() == SYNCS_AT_ONCE {
+                let synced = running.join_next().await;
+                failures += usize::from(matches!(synced, Some(Ok(false))));
+            }
+            let is_retry = retry_at.is_some();
+            if !self.0.link.state().is_up() || (is_retry && failures >= FAILURES_A_ROUND) {
                 break;
             }
             let sessions = self.clone();
             running.spawn(async move { sessions.sync(&entry).await.is_ok() });
         }
         while running.join_next().await.is_some() {}
+    }
+
+    /// Who is to be read now: first those that have not failed, then those that have waited for longest.
+    fn suspects(&self) -> Vec<(Option<Instant>, Arc<Entry>)> {
+        let (now, reconnects) = (Instant::now(), self.0.link.stats().reconnects);
+        let entries = self.entries();
+        let suspects = entries.values().filter(|entry| entry.is_suspect());
+        let mut suspects: Vec<_> = suspects
+            .map(|entry| (entry.retry_at(reconnects), entry.clone()))
+            .filter(|(retry_at, _)| retry_at.is_none_or(|at| at <= now))
+            .collect();
+        suspects.sort_unstable_by_key(|(retry_at, _)| *retry_at);
+        suspects
     }
 
     fn forget_idle(&self) {

@@ -1,7 +1,7 @@
 //! All sessions of this pod: who opens them, joins them, and hears what other pods say.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -38,8 +38,10 @@ pub(super) struct Inner {
     pub(super) metrics: Arc<Metrics>,
     /// Wakes the keeper before its next round.
     pub(super) wake: Notify,
-    /// Times that messages of other pods were found lost.
-    losses: AtomicU64,
+    /// Messages of other pods were found lost since all sessions were last read for that.
+    pub(super) lost: AtomicBool,
+    /// Times that all sessions were to be read because messages of other pods were lost.
+    pub(super) losses: AtomicU64,
     buoys_sent: AtomicU64,
     /// The greatest buoy that came back; they come back in the order in which they were sent.
     buoys_back: watch::Sender<u64>,
@@ -62,6 +64,7 @@ impl Sessions {
             link,
             metrics,
             wake: Notify::new(),
+            lost: AtomicBool::new(false),
             losses: AtomicU64::new(0),
             buoys_sent: AtomicU64::new(0),
             buoys_back: watch::Sender::new(0),
@@ -70,9 +73,9 @@ impl Sessions {
         }))
     }
 
-    /// Messages of another pod are lost, though the link never looked down: what is known of every session is read again. Does not wait.
+    /// Messages of another pod are lost, though the link never looked down: what is known of every session is read again, soon if it was not just before. Does not wait.
     pub fn suspect_all(&self) {
-        self.0.losses.fetch_add(1, SeqCst);
+        self.0.lost.store(true, SeqCst);
         self.0.wake.notify_one();
     }
 

@@ -50,24 +50,31 @@ impl Sessions {
         if *entry.ready.borrow() && !entry.is_suspect() {
             return Ok(());
         }
-        for _ in 0..SYNC_ATTEMPTS {
-            match self.sync_once(entry).await {
-                Ok(true) => {
-                    self.note_store(entry, None);
-                    return Ok(());
+        let synced = self.sync_until_whole(entry).await;
+        match &synced {
+            Ok(()) => {
+                entry.end_retries();
+                self.note_store(entry, None);
+            }
+            Err(error) => {
+                entry.replica().abandon_load();
+                entry.set_suspect(true);
+                if self.0.link.state().is_up() {
+                    entry.put_off(self.0.link.stats().reconnects);
                 }
-                Ok(false) => {}
-                Err(error) => {
-                    entry.replica().abandon_load();
-                    entry.set_suspect(true);
-                    self.note_store(entry, Some(&error));
-                    tracing::debug!(%error, "session not read");
-                    return Err(error);
-                }
+                self.note_store(entry, Some(error));
+                tracing::debug!(%error, "session not read");
             }
         }
-        entry.replica().abandon_load();
-        entry.set_suspect(true);
+        synced
+    }
+
+    async fn sync_until_whole(&self, entry: &Entry) -> Result<(), Unavailable> {
+        for _ in 0..SYNC_ATTEMPTS {
+            if self.sync_once(entry).await? {
+                return Ok(());
+            }
+        }
         Err(Unavailable::because(
             "the session changes faster than it can be read",
         ))

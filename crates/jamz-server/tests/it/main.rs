@@ -15,6 +15,7 @@ mod emit;
 mod events;
 mod flood;
 mod http;
+mod keeper;
 mod manifests;
 mod memory;
 mod outage;
