@@ -1,7 +1,9 @@
 //! Waiting for what must happen.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
+
+use tokio::net::TcpSocket;
 
 /// How often a condition is looked at: often enough not to be felt, rare enough to leave the processor to what is awaited.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -32,4 +34,34 @@ pub fn free_port() -> u16 {
         .local_addr()
         .expect("a bound listener has an address")
         .port()
+}
+
+/// A TCP port at which every connection is refused for as long as this lives: it is taken, and nobody listens.
+pub struct ClosedPort {
+    _socket: TcpSocket,
+    port: u16,
+}
+
+impl ClosedPort {
+    /// One on the loopback interface.
+    ///
+    /// # Panics
+    /// When the machine has none.
+    pub fn take() -> Self {
+        let socket = TcpSocket::new_v4().expect("sockets can be made");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket
+            .bind(any)
+            .expect("there is a free port on the loopback interface");
+        let address = socket.local_addr().expect("a bound socket has an address");
+        Self {
+            _socket: socket,
+            port: address.port(),
+        }
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u16 {
+        self.port
+    }
 }

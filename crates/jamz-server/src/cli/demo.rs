@@ -24,7 +24,7 @@ const ROUNDS: usize = 9;
 const JOIN_LIMIT: Duration = Duration::from_secs(10);
 /// How often it is looked whether they have.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Prefix of the demo's channels and keys: it stays away from pods that use the same Redis.
+/// Prefix of the demo's channels and keys: it stays away from pods that use the same Redis. Of the settings of Redis all hold but this one.
 const DEMO_KEY: &str = "jamz-demo";
 
 /// How to show it.
@@ -124,11 +124,13 @@ fn print(report: &Report) {
 async fn await_link(app: &App) -> anyhow::Result<()> {
     let started = Instant::now();
     while !app.link().state().is_up() {
-        anyhow::ensure!(
-            started.elapsed() < JOIN_LIMIT,
-            "{} cannot reach Redis; try `jamz-server doctor`",
-            app.pod_name()
-        );
+        if started.elapsed() >= JOIN_LIMIT {
+            let pod = app.pod_name();
+            match app.refusal() {
+                Some(refusal) => anyhow::bail!("{pod}: {refusal}"),
+                None => anyhow::bail!("{pod} cannot reach Redis; try `jamz-server doctor`"),
+            }
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Ok(())
@@ -175,6 +177,13 @@ impl Joint {
         if let Some(url) = redis {
             set(names::REDIS_URL, url);
             set(names::REDIS_KEY, DEMO_KEY);
+        }
+        if let Self::Given(_) = self {
+            let adapter = [names::REDIS_ADAPTER, names::REDIS_SUBSCRIPTION_MODE];
+            let how = names::REDIS_ACCESS.into_iter().chain(adapter);
+            let said =
+                how.filter_map(|name| Some((name.to_owned(), ProcessEnvironment.text(name)?)));
+            settings.extend(said);
         }
         let config = Config::read(&settings)?;
         let backing = match self {

@@ -40,7 +40,7 @@ pub const FRONTEND_URL: &str = "FRONTEND_URL";
 pub const SOCKET_AUTH: &str = "SOCKET_AUTH";
 /// Secret of the HS256 tokens; needed when [`SOCKET_AUTH`] is `required`.
 pub const JWT_SECRET: &str = "JWT_SECRET";
-/// Name of this pod in logs, metrics and `/health`. Default: the host name.
+/// Name of this pod in logs, metrics, `/health` and the `CLIENT LIST` of Redis. Default: the host name.
 pub const POD_NAME: &str = "POD_NAME";
 /// `text` (default) or `json`.
 pub const LOG_FORMAT: &str = "LOG_FORMAT";
@@ -65,7 +65,7 @@ pub const EVENT_RATE: &str = "EVENT_RATE";
 pub const BYTE_RATE: &str = "BYTE_RATE";
 
 /// What says how to get in at Redis; without [`REDIS_URL`] none of it has a meaning.
-pub(super) const REDIS_ACCESS: [&str; 7] = [
+pub(crate) const REDIS_ACCESS: [&str; 7] = [
     REDIS_PASSWORD_FILE,
     REDIS_SENTINEL_USERNAME,
     REDIS_SENTINEL_PASSWORD,

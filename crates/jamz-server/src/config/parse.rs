@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
             redis,
             origins,
             auth,
-            pod_name: self.text(names::POD_NAME).unwrap_or_else(host_name),
+            pod_name: self.pod_name(),
             log_format: self.log_format(),
             log_filter: self.log_filter(),
             drain: self.drain(),
@@ -69,6 +69,10 @@ impl<'a> Reader<'a> {
         let text = self.source.text(name)?;
         let text = text.trim();
         (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    pub(super) fn pod_name(&self) -> String {
+        self.text(names::POD_NAME).unwrap_or_else(host_name)
     }
 
     pub(super) fn or<T>(

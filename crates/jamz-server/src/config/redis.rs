@@ -11,6 +11,7 @@ use super::parse::Reader;
 impl Reader<'_> {
     /// The configuration with everything that is said beside the URL.
     pub(super) fn redis_access(&mut self, config: RedisConfig) -> RedisConfig {
+        let config = config.client_name(&self.pod_name());
         let config = self.redis_password(config);
         let config = self.redis_sentinel(config);
         let config = self.redis_tls(config);

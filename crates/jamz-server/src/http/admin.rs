@@ -10,6 +10,7 @@ use unisono::Io;
 use super::page::Page;
 use super::{LIVEZ, METRICS, READYZ};
 use crate::app::App;
+use crate::process::Usage;
 
 #[derive(Clone)]
 struct Shared {
@@ -47,6 +48,8 @@ async fn readyz(State(Shared { app, .. }): State<Shared>) -> impl IntoResponse {
 
 async fn metrics(State(Shared { app, io }): State<Shared>) -> impl IntoResponse {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    let page = Page::of(&app, &io).into_text();
+    // Not on a worker, which has clients to serve: with many of them the kernel lists many open files.
+    let usage = tokio::task::spawn_blocking(Usage::read).await;
+    let page = Page::of(&app, &io, usage.ok().flatten()).into_text();
     ([(header::CONTENT_TYPE, content_type)], page)
 }

@@ -18,13 +18,15 @@ use crate::process::Usage;
 pub(super) struct Page(String);
 
 impl Page {
-    /// Every number of this moment.
-    pub(super) fn of(app: &App, io: &Io) -> Self {
+    /// Every number of this moment; `usage` is what the system says of the process, if it says anything.
+    pub(super) fn of(app: &App, io: &Io, usage: Option<Usage>) -> Self {
         let mut page = Self(String::with_capacity(8 * 1024));
         page.clients(io);
         page.bus(app, io);
         page.product(app);
-        page.process();
+        if let Some(usage) = usage {
+            page.process(usage);
+        }
         page
     }
 
@@ -300,10 +302,7 @@ impl Page {
         self.labelled("jamz_build_info", "version", version, 1);
     }
 
-    fn process(&mut self) {
-        let Some(usage) = Usage::read() else {
-            return;
-        };
+    fn process(&mut self, usage: Usage) {
         self.one(
             "process_resident_memory_bytes",
             "gauge",

@@ -1,11 +1,14 @@
 //! The binary from outside: exit codes, signals, log lines.
 
+use std::net::TcpStream;
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use jamz_server::config::names;
-use unisono_test::{RedisServer, free_port};
+use unisono_test::{ClosedPort, RedisServer};
 
 use crate::process::{FREE, Served, address, binary};
+use crate::support::PATIENCE;
 
 pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let Output {
@@ -37,14 +40,15 @@ fn exit_codes() {
     check(&["check-config"], &bad, 2, "REDIS_HOST is not a setting");
     check(&["serve"], &bad, 2, "PORT is \"x\"");
     check(&["doctor"], &[], 0, "single-instance");
-    let nowhere = format!("redis://:secret@127.0.0.1:{}", free_port());
+    let closed = ClosedPort::take();
+    let nowhere = format!("redis://:secret@127.0.0.1:{}", closed.number());
     check(
         &["doctor"],
         &[(names::REDIS_URL, &nowhere)],
         1,
         "FAIL  reachable",
     );
-    let port = free_port().to_string();
+    let port = closed.number().to_string();
     check(
         &["healthcheck"],
         &[(names::ADMIN_PORT, &port)],
@@ -64,6 +68,26 @@ fn exit_codes() {
 #[test]
 fn the_demo_proves_itself() {
     let (status, text) = run(&["demo", "--once"], &[]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("all saw the same order"), "{text}");
+}
+
+/// With a password in a file, and a user who may speak as the sharded adapter alone.
+#[test]
+fn the_demo_gets_into_redis_as_a_pod_does() {
+    let redis = RedisServer::start();
+    let rights = "~* &* +@all -publish -subscribe -psubscribe";
+    let user = format!("ACL SETUSER demo on >secret {rights}");
+    redis.command(&user.split(' ').collect::<Vec<_>>());
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/password-of-the-demo");
+    std::fs::write(file, "secret").unwrap();
+    let url = redis.url().replace("redis://", "redis://demo@");
+    let settings = [
+        (names::REDIS_URL, url.as_str()),
+        (names::REDIS_PASSWORD_FILE, file),
+        (names::REDIS_ADAPTER, "sharded"),
+    ];
+    let (status, text) = run(&["demo", "--once"], &settings);
     assert_eq!(status, Some(0), "{text}");
     assert!(text.contains("all saw the same order"), "{text}");
 }
@@ -129,9 +153,14 @@ fn the_doctor_finds_what_must_be_done() {
 fn a_pod_says_what_operators_look_for_and_ends_gently() {
     let redis = RedisServer::start();
     let url = redis.url();
-    let mut pod = Served::start(&[FREE.as_slice(), &[(names::REDIS_URL, &url)]].concat());
+    let settings = [(names::REDIS_URL, url.as_str()), (names::POD_NAME, "pod x")];
+    let mut pod = Served::start(&[FREE.as_slice(), &settings].concat());
     let listening = pod.line("listening");
     pod.line("✅ Socket.IO Redis adapter connected - multi-pod clustering enabled");
+    let clients = redis.command(&["CLIENT", "LIST"]);
+    for name in ["name=pod-x-bus", "name=pod-x-cmd"] {
+        assert!(clients.contains(name), "{clients}");
+    }
     let admin = address(&listening, "admin");
     let (_, port) = admin.rsplit_once(':').unwrap();
     let asked = [(names::HOST, "127.0.0.1"), (names::ADMIN_PORT, port)];
@@ -154,7 +183,8 @@ fn a_pod_without_redis_says_so() {
     pod.signal("INT");
     assert_eq!(pod.child.wait().unwrap().code(), Some(0));
 
-    let nowhere = format!("redis://:secret@127.0.0.1:{}", free_port());
+    let closed = ClosedPort::take();
+    let nowhere = format!("redis://:secret@127.0.0.1:{}", closed.number());
     let mut pod = Served::start(&[FREE.as_slice(), &[(names::REDIS_URL, &nowhere)]].concat());
     assert!(
         !pod.line("❌ Redis adapter connection failed: ")
@@ -172,4 +202,34 @@ fn a_port_that_is_taken_ends_the_start() {
     let (status, text) = run(&["serve"], &taken);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("cannot listen"), "{text}");
+}
+
+/// Trying again goes on twenty times a second, the log does not.
+#[test]
+fn a_pod_without_free_descriptors_says_so_now_and_then() {
+    let command = format!("ulimit -n 48; exec {}", env!("CARGO_BIN_EXE_jamz-server"));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &command]).env_clear().envs(FREE);
+    let mut pod = Served::spawn(shell);
+    let clients = address(&pod.line("listening"), "clients");
+    let connect = |_| TcpStream::connect(&clients).unwrap();
+    let taken: Vec<_> = (0..64).map(connect).collect();
+    let says = "cannot accept a connection; check the limit of open files";
+    assert!(pod.line(says).contains("failed_before=0"));
+    let first = Instant::now();
+    let second = pod.line(says);
+    assert!(first.elapsed() > Duration::from_secs(4), "{second}");
+    assert!(!second.contains("failed_before=0"), "{second}");
+    drop(taken);
+    await_well(&clients);
+}
+
+/// Waits until who asks at this port is answered: that there are no probes there.
+fn await_well(address: &str) {
+    let started = Instant::now();
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let asked = [(names::HOST, host), (names::ADMIN_PORT, port)];
+    while !run(&["healthcheck"], &asked).1.contains("404") {
+        assert!(started.elapsed() < PATIENCE, "nobody is served again");
+    }
 }

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use jamz_server::config::names;
 use serde_json::{Value, json};
-use unisono_test::{Conversation, RedisServer, await_until, free_port};
+use unisono_test::{ClosedPort, Conversation, RedisServer, await_until};
 
 use crate::process::{Served, binary};
 use crate::support::PATIENCE;
@@ -154,7 +154,8 @@ fn it_says_when_nobody_listens() {
 
 #[test]
 fn exit_codes() {
-    let nowhere = format!("redis://:secret@127.0.0.1:{}", free_port());
+    let closed = ClosedPort::take();
+    let nowhere = format!("redis://:secret@127.0.0.1:{}", closed.number());
     let check = |arguments: &[&str], input: &str, code: i32, says: &str| {
         let environment = [(names::REDIS_URL, nowhere.as_str())];
         let (status, out, error) = emit(arguments, &environment, input);

@@ -34,11 +34,17 @@ pub(crate) struct Served {
     pub(crate) child: Child,
     /// Read by a thread all the time: a pod whose log nobody takes would wait for the pipe.
     lines: Receiver<String>,
+    /// Read on the way to other lines: the tasks of a pod log in no order.
+    passed_over: Vec<String>,
 }
 
 impl Served {
     pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
-        let mut command = binary(&[], environment);
+        Self::spawn(binary(&[], environment))
+    }
+
+    /// The same for a command that becomes the binary.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines();
         let (sender, lines) = channel();
@@ -49,19 +55,26 @@ impl Served {
                 }
             }
         });
-        Self { child, lines }
+        Self {
+            child,
+            lines,
+            passed_over: Vec::new(),
+        }
     }
 
-    /// The next log line that contains `text`; fails when the process ends or is silent.
+    /// A log line that contains `text` and was not given before; fails when the process ends or is silent.
     pub(crate) fn line(&mut self, text: &str) -> String {
-        let mut seen = Vec::new();
+        let known = self.passed_over.iter().position(|line| line.contains(text));
+        if let Some(known) = known {
+            return self.passed_over.remove(known);
+        }
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             if line.contains(text) {
                 return line;
             }
-            seen.push(line);
+            self.passed_over.push(line);
         }
-        panic!("no line with {text:?} in {seen:#?}");
+        panic!("no line with {text:?} in {:#?}", self.passed_over);
     }
 
     pub(crate) fn signal(&self, name: &str) {

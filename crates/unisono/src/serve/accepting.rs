@@ -14,10 +14,13 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// After a failed accept, such as for want of descriptors: trying again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two log lines about that: it may last, and each attempt would have one.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Connections that may wait to be accepted. All clients of a server that went away come back at once: of those beyond this the kernel drops the first
 /// packet, and they try again after a second (of 1,000 at once 56 did so with the 128 that sockets get by default). Linux takes no more than
@@ -41,6 +44,7 @@ impl Accepting {
         let door = Door(Arc::new(Mutex::new(Some(listener))));
         let opening = door.clone();
         let task = tokio::spawn(async move {
+            let mut complaints = Complaints::default();
             while let Some(accepted) = poll_fn(|cx| opening.poll_accept(cx)).await {
                 match accepted {
                     Ok((stream, peer)) => {
@@ -50,7 +54,7 @@ impl Accepting {
                         open(stream, peer);
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection; check the limit of open files");
+                        complaints.add(&error, Instant::now());
                         sleep(ACCEPT_PAUSE).await;
                     }
                 }
@@ -78,6 +82,26 @@ impl Drop for Accepting {
     fn drop(&mut self) {
         self.door.close();
         self.task.abort();
+    }
+}
+
+/// What the log is told of failed attempts.
+#[derive(Default)]
+struct Complaints {
+    last: Option<Instant>,
+    /// Failures since, of which the log does not know.
+    untold: u64,
+}
+
+impl Complaints {
+    fn add(&mut self, error: &io::Error, now: Instant) {
+        if self.last.is_some_and(|last| now - last < COMPLAINT_PAUSE) {
+            self.untold += 1;
+            return;
+        }
+        let failed_before = std::mem::take(&mut self.untold);
+        self.last = Some(now);
+        tracing::warn!(%error, failed_before, "cannot accept a connection; check the limit of open files");
     }
 }
 
