@@ -10,8 +10,7 @@
 -- ARGV[5]  guard: '' for none, '=<part>' must have the text ARGV[6], '!<part>' must be absent
 -- ARGV[6]  text of the guard
 -- ARGV[7]  number of parts to set, then for each: part, JSON text
--- then     PUBLISH or SPUBLISH, number of messages, then for each: channel, number of segments, segments.
---          The message is its segments joined by the revision as 4 bytes, big-endian.
+-- then     what `announce` takes
 --
 -- Returns {'committed', revision}, or {'behind' | 'refused', field, value, field, value, ...}.
 
@@ -48,9 +47,16 @@ if damage then
   redis.call('DEL', key)
 end
 
+local parts = tonumber(ARGV[7])
+revision = revision + 1
+local refused = announce(key, revision, revision > 1 and ARGV[4] or ARGV[3], 8 + 2 * parts)
+if refused then
+  return refused
+end
+
 local at = 8
 local updated_at = tonumber(redis.call('HGET', key, 'updated_at') or '0')
-for _ = 1, tonumber(ARGV[7]) do
+for _ = 1, parts do
   local part, text = ARGV[at], ARGV[at + 1]
   at = at + 2
   -- a lagging clock must not make a change older than what it replaces
@@ -65,18 +71,6 @@ for _ = 1, tonumber(ARGV[7]) do
   redis.call('HSET', key, part, text, part .. '_at', string.format('%.0f', stamp))
 end
 
-revision = revision + 1
-redis.call('HSET', key, 'revision', string.format('%.0f', revision),
-  'updated_at', string.format('%.0f', updated_at))
-redis.call('EXPIRE', key, revision > 1 and ARGV[4] or ARGV[3])
-
-local bytes = struct.pack('>I4', revision)
-local publish, messages = ARGV[at], tonumber(ARGV[at + 1])
-at = at + 2
-for _ = 1, messages do
-  local channel, segments = ARGV[at], tonumber(ARGV[at + 1])
-  redis.call(publish, channel, table.concat(ARGV, bytes, at + 2, at + 1 + segments))
-  at = at + 2 + segments
-end
+redis.call('HSET', key, 'updated_at', string.format('%.0f', updated_at))
 
 return { 'committed', revision }

@@ -287,6 +287,8 @@ fn digits(text: &[u8], most: usize) -> Option<u64> {
 
 fn unavailable(error: &CommandError) -> Unavailable {
     match error.code() {
+        // From within a script Redis 7.0 and Valkey call it `ERR`.
+        Some(_) if error.is_no_permission() => Unavailable::refused(error, "NOPERM"),
         Some(code) => Unavailable::refused(error, code),
         None => Unavailable::because(error.to_string()),
     }

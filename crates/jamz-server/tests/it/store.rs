@@ -290,3 +290,44 @@ async fn a_redis_that_is_away_is_unavailable_at_once() {
     assert!(store.load(&id("a")).await.is_err());
     assert!(store.commit(&change("a", &[], 1), &[]).await.is_err());
 }
+
+/// As if it had not been asked: nothing is stored of which nobody is told.
+#[tokio::test]
+async fn a_step_whose_message_is_refused_leaves_the_session_as_it_was() {
+    let server = RedisServer::start();
+    let rights = ["resetchannels", "&unisono-probe#*", "~*", "+@all"];
+    server.command(&[&["ACL", "SETUSER", "mute", "on", ">pw"], rights.as_slice()].concat());
+    let own = RedisBroker::start(RedisConfig::parse(&server.url()).unwrap());
+    let all = RedisStore::new(own.commander(), "socket.io");
+    let url = server.url().replace("redis://", "redis://mute:pw@");
+    let broker = RedisBroker::start(RedisConfig::parse(&url).unwrap());
+    let mute = RedisStore::new(broker.commander(), "socket.io");
+    await_until("both are up", PATIENCE, || {
+        own.state().is_up() && broker.state().is_up()
+    })
+    .await;
+    let change = |json| change("known", &[(Part::Controller, json)], 10);
+    all.commit(&change("\"a\""), &[]).await.unwrap();
+    let hash = |session: &str| server.command(&["HGETALL", &format!("jamz:session:{session}")]);
+    let known = hash("known");
+    let messages = [message("one"), message("two")];
+    let next = state(7, &[(Part::Playlist, 5, "[]")]);
+    for session in ["known", "new"] {
+        let before = hash(session);
+        let mut change = change("\"b\"");
+        change.session = id(session);
+        let refused = mute.commit(&change, &messages).await.unwrap_err();
+        assert_eq!(refused.code.as_deref(), Some("NOPERM"), "{refused}");
+        assert_eq!(hash(session), before);
+        let revision = u32::from(session == "known");
+        let replaced = mute.replace(&change.session, revision, &next, &messages);
+        let refused = replaced.await.unwrap_err();
+        assert_eq!(refused.code.as_deref(), Some("NOPERM"), "{refused}");
+        assert_eq!(hash(session), before);
+    }
+    assert_eq!(hash("known"), known);
+    // And what is allowed goes on from there.
+    server.command(&["ACL", "SETUSER", "mute", "&*"]);
+    let done = mute.commit(&change("\"b\""), &messages).await;
+    assert_eq!(done, Ok(Outcome::Committed { revision: 2 }));
+}
