@@ -196,17 +196,24 @@ impl Commander {
         if is_home && kind != CommandErrorKind::Refused {
             self.link.lost(generation, Some(&error));
         }
-        self.note_misplaced(&error, generation);
+        if is_home {
+            self.note_misplaced(&error, generation);
+        }
         Err(CommandError::new(kind, Some(error)))
     }
 
     /// Redis is there, and is not what was configured.
     fn note_misplaced(&self, error: &RedisError, generation: u64) {
-        if error.kind() == ServerErrorKind::ReadOnly.into() {
+        let is_replica = [ServerErrorKind::ReadOnly, ServerErrorKind::MasterDown];
+        if is_replica
+            .into_iter()
+            .any(|kind| error.kind() == kind.into())
+        {
             // The master of yesterday: the way there leads elsewhere by now, or soon.
-            self.link.note(Failure::new(
-                "this Redis is a replica, which takes no changes (READONLY): looking for its master",
-            ));
+            let code = error.code().unwrap_or_default();
+            self.link.note(Failure::new(format!(
+                "this Redis is a replica, which takes no changes ({code}): looking for its master"
+            )));
             if self.link.config.topology == Topology::Single {
                 // Its address may lead to the same replica again, which serves broadcasts well: not more often than that helps.
                 self.link.suspect();

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use unisono_cluster::LinkState;
+use unisono_cluster::{Broker, LinkState};
 use unisono_redis::CommandErrorKind;
 use unisono_redis::redis::{self, Script, Value};
 use unisono_test::RedisServer;
 
-use crate::support::Node;
+use crate::support::{LIMIT, Node};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_run_and_are_loaded_where_missing() {
@@ -113,4 +113,27 @@ async fn a_hanging_redis_costs_a_deadline_and_no_more() {
     server.cont();
     node.await_state(LinkState::Subscribed).await;
     assert!(commander.query(&redis::cmd("PING")).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_has_lost_its_master_is_not_the_right_server() {
+    let nobody = RedisServer::stopped().port().to_string();
+    let options = ["--replicaof", "127.0.0.1", &nobody];
+    let refusing = ["--replica-serve-stale-data", "no"];
+    let server = RedisServer::start_with(&[options.as_slice(), &refusing].concat());
+    let node = Node::up(&server.url()).await;
+    let started = Instant::now();
+    let get = redis::cmd("GET").arg("x").clone();
+    let commander = node.broker.commander();
+    // Its address may lead elsewhere by now: the link connects anew, as soon as it is old enough for that.
+    while node.broker.stats().reconnects == 0 {
+        if let Err(error) = commander.query(&get).await {
+            let codes = [Some("MASTERDOWN"), None];
+            assert!(codes.contains(&error.code()), "{error:?}");
+        }
+        assert!(started.elapsed() < LIMIT, "the link stays");
+        tokio::task::yield_now().await;
+    }
+    let error = node.broker.last_error().expect("it is told");
+    assert!(error.contains("MASTERDOWN"), "{error}");
 }
