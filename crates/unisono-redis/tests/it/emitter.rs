@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use unisono_redis::{CommandErrorKind, Emitter, EmitterError, RedisConfig};
-use unisono_test::{RedisServer, await_until};
+use unisono_test::{RedisCluster, RedisServer, await_until};
 
 use crate::support::{LIMIT, Node};
 
@@ -128,5 +128,24 @@ async fn refusals_say_whose_they_are() {
     for outcome in misused {
         let error = outcome.expect_err("it is misuse");
         assert!(error.is_misuse() && !error.is_outcome_unknown(), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_a_cluster_that_was_demoted_is_left() {
+    let mut cluster = RedisCluster::start(true).await;
+    let emitter = emitter(&cluster.url(""));
+    let is_at = |cluster: &mut RedisCluster, at: usize| {
+        let clients = cluster.nodes()[at].command(&["CLIENT", "LIST"]);
+        clients.contains("name=unisono-emit")
+    };
+    emitter.emit("x", &()).await.expect("it is published");
+    assert!(is_at(&mut cluster, 0));
+    // Nobody's connections are cut by that.
+    cluster.nodes()[RedisCluster::MASTERS].command(&["CLUSTER", "FAILOVER"]);
+    let demoted = Instant::now();
+    while !is_at(&mut cluster, RedisCluster::MASTERS) {
+        emitter.emit("x", &()).await.expect("it is published");
+        assert!(demoted.elapsed() < LIMIT, "it stays where it was");
     }
 }
