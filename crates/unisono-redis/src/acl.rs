@@ -21,7 +21,9 @@ impl RedisConfig {
         match self.topology {
             Topology::Single => {}
             Topology::Sentinel { .. } => rules.push_str(" +role"),
-            Topology::Cluster => rules.push_str(" +cluster|slots +cluster|info +asking"),
+            Topology::Cluster => {
+                rules.push_str(" +cluster|slots +cluster|info +cluster|nodes +asking");
+            }
         }
         if self.database != 0 {
             rules.push_str(" +select");

@@ -160,26 +160,26 @@ async fn count_each(link: Arc<Link>, channels: Vec<String>) -> Result<Vec<usize>
     // The sender is in `link`, which we hold.
     confirmed.await.map_err(|_| CountError)?.ok();
     drop(followed);
-    let nodes = link
-        .connections
-        .borrow()
-        .clone()
-        .ok_or(CountError)?
-        .commander;
-    // In a cluster every node answers for itself, one after its connection was opened.
-    let counted = nodes.count_each(link.config.adapter, &channels);
-    let counted = timeout(REPLY_DEADLINE, counted).await;
-    match counted.map_err(|_| CountError)? {
+    let connections = link.connections.borrow().clone().ok_or(CountError)?;
+    // Bounded by the deadlines of the questions: its own server's, the other nodes', and whether those are dead.
+    let nodes = &connections.commander;
+    match nodes.count_each(link.config.adapter, &channels).await {
         Ok(counts) => {
             link.note_counted();
             Ok(counts)
         }
-        Err(RequestError::Unreachable) => Err(CountError),
+        Err(RequestError::Home(error)) if error.is_timeout() => {
+            // Nothing probes this connection.
+            link.lost(connections.generation, Some(&error));
+            Err(CountError)
+        }
+        Err(error) if error.is_of_connection() => Err(CountError),
         Err(RequestError::Home(error) | RequestError::Elsewhere(error)) => {
             let deed = Deed::Command(count_right(link.config.adapter));
             link.note_uncounted(Failure::of(&error, link.config.user(), deed));
             Err(CountError)
         }
+        Err(RequestError::Unreachable) => Err(CountError),
     }
 }
 

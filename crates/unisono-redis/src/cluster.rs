@@ -3,14 +3,16 @@
 mod slots;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::Value;
 use redis::aio::MultiplexedConnection;
+use tokio::time::timeout;
 
 use crate::config::{Address, RedisConfig};
 use crate::connect::options;
 use crate::failure::{Deed, Failure};
+use crate::limits::ASK_DEADLINE;
 pub(crate) use slots::{Slots, redirection, slot_of};
 
 /// What is known of the cluster that a link is in, and the connections to nodes other than the link's own, opened when first needed.
@@ -59,15 +61,23 @@ impl Cluster {
         self.lock().slots.nodes().cloned().collect()
     }
 
-    /// The connection for commands to a node.
+    /// The connection for commands to a node. It is opened even if the caller does not wait for it: over a slow path the next finds it.
     pub(crate) async fn connection(
-        &self,
+        self: &Arc<Self>,
         address: &Address,
     ) -> Result<MultiplexedConnection, Failure> {
         if let Some(connection) = self.lock().connections.get(address) {
             return Ok(connection.clone());
         }
-        // Two who need it at the same moment open two, and one of them stays.
+        let (cluster, address) = (self.clone(), address.clone());
+        // Two who need it at the same moment open two, and one of them stays. Each ends within the deadline of its options.
+        let opening = tokio::spawn(async move { cluster.open(&address).await });
+        opening
+            .await
+            .unwrap_or_else(|_| Err(Failure::new("the connection was not opened")))
+    }
+
+    async fn open(&self, address: &Address) -> Result<MultiplexedConnection, Failure> {
         let connection = self
             .config
             .connect_named(address, &options(), "cmd")
@@ -82,6 +92,24 @@ impl Cluster {
         Ok(connection)
     }
 
+    /// Whether the cluster itself takes all these nodes for dead, by what `asked` says: then nobody reaches them. A node that only this
+    /// process cannot reach is none of them.
+    pub(crate) async fn have_failed(
+        &self,
+        nodes: &[Address],
+        mut asked: MultiplexedConnection,
+    ) -> bool {
+        let mut question = redis::cmd("CLUSTER");
+        question.arg("NODES");
+        let asking = question.query_async::<String>(&mut asked);
+        let Ok(Ok(table)) = timeout(ASK_DEADLINE, asking).await else {
+            return false;
+        };
+        let known = self.lock();
+        let mut ids = nodes.iter().map(|node| known.slots.id(node));
+        ids.all(|id| id.is_some_and(|id| has_failed(&table, id)))
+    }
+
     /// The connection to that node broke or is silent.
     pub(crate) fn give_up(&self, address: &Address) {
         self.lock().connections.remove(address);
@@ -91,6 +119,14 @@ impl Cluster {
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the reply to `CLUSTER NODES` calls the node of this id dead, or does not know it any more. One that is only suspected
+/// (`fail?`) may be well.
+fn has_failed(table: &str, id: &str) -> bool {
+    let line = table.lines().find_map(|line| line.strip_prefix(id));
+    let flags = line.map(|rest| rest.split_whitespace().nth(1).unwrap_or_default());
+    !id.is_empty() && flags.is_none_or(|flags| flags.split(',').any(|flag| flag == "fail"))
 }
 
 /// What a node says about the cluster.
@@ -132,4 +168,28 @@ pub(crate) async fn survey(
         slots: Slots::read(slots, node),
         is_healthy: info.lines().any(|line| line.trim() == "cluster_state:ok"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_failed;
+
+    #[test]
+    fn only_who_is_known_to_have_failed_has() {
+        let table = "aa 10.0.0.1:7@17 myself,master - 0 0 1 connected 0-5\n\
+            bb 10.0.0.2:7@17,host master,fail? - 0 0 2 disconnected 6-9\n\
+            cc 10.0.0.3:7@17 master,fail - 0 0 3 disconnected 10-16383\n\
+            dd :0@0 slave,fail,noaddr aa 0 0 3 disconnected\n\
+            ee\n";
+        let check = |id, failed| assert_eq!(has_failed(table, id), failed, "{id}");
+        check("aa", false);
+        check("bb", false);
+        check("cc", true);
+        check("dd", true);
+        check("ee", false);
+        // Forgotten by the cluster.
+        check("ff", true);
+        // Redis has told no id.
+        check("", false);
+    }
 }

@@ -20,6 +20,9 @@ pub(crate) const REPLY_DEADLINE: Duration = Duration::from_millis(1_000);
 /// the others their time within [`ATTEMPT_DEADLINE`].
 pub(crate) const ASK_DEADLINE: Duration = Duration::from_millis(400);
 
+/// For another node of a cluster to count. Those that hang must leave their time to the question whether the cluster takes them for dead.
+pub(crate) const COUNT_DEADLINE: Duration = Duration::from_millis(600);
+
 /// How often a link that is up asks sentinels or its cluster whether it is in the right place. A failover cuts the connections as a rule;
 /// this is for the rest: a server that was left behind, and hears nobody.
 pub(crate) const WATCH_EVERY: Duration = Duration::from_secs(2);

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Value};
+use tokio::time::timeout;
 use unisono_cluster::Adapter;
 
 use crate::cluster::{Cluster, redirection, slot_of};
 use crate::config::Address;
-use crate::limits::MAX_REDIRECTIONS;
+use crate::limits::{COUNT_DEADLINE, MAX_REDIRECTIONS};
 
 /// The link's own server for commands, and the others of its cluster.
 #[derive(Clone)]
@@ -32,6 +33,18 @@ pub(crate) enum RequestError {
     Home(RedisError),
     /// At another node of the cluster.
     Elsewhere(RedisError),
+}
+
+impl RequestError {
+    /// Whether there was no answer, of whatever kind.
+    pub(crate) fn is_of_connection(&self) -> bool {
+        match self {
+            Self::Unreachable => true,
+            Self::Home(error) | Self::Elsewhere(error) => {
+                error.is_unrecoverable_error() || error.is_timeout()
+            }
+        }
+    }
 }
 
 impl Nodes {
@@ -74,7 +87,8 @@ impl Nodes {
         }
     }
 
-    /// `PUBSUB NUMSUB` or `SHARDNUMSUB` of some channels, of all nodes together: each counts those that are connected to itself.
+    /// `PUBSUB NUMSUB` or `SHARDNUMSUB` of some channels, of all nodes together: each counts those that are connected to itself. Nodes that
+    /// cannot be reached count nobody if the cluster takes them for dead; else there is no count.
     pub(crate) async fn count_each(
         &self,
         adapter: Adapter,
@@ -92,15 +106,34 @@ impl Nodes {
         for node in cluster.nodes() {
             if node != self.home_address {
                 let (nodes, question) = (self.clone(), question.clone());
-                asked.spawn(async move { nodes.count_at(&node, &question).await });
+                asked.spawn(async move {
+                    let counting = timeout(COUNT_DEADLINE, nodes.count_at(&node, &question));
+                    (counting.await, node)
+                });
             }
         }
-        for counts in asked.join_all().await {
-            for (sum, count) in sums.iter_mut().zip(counts?) {
-                *sum += count;
+        let mut unreached = Vec::new();
+        for (counts, node) in asked.join_all().await {
+            match counts {
+                Ok(Ok(counts)) => {
+                    for (sum, count) in sums.iter_mut().zip(counts) {
+                        *sum += count;
+                    }
+                }
+                Ok(Err(error)) if !error.is_of_connection() => return Err(error),
+                Ok(Err(_)) => unreached.push(node),
+                Err(_) => {
+                    // The next count shall not wait for it again.
+                    cluster.give_up(&node);
+                    unreached.push(node);
+                }
             }
         }
-        Ok(sums)
+        if unreached.is_empty() || cluster.have_failed(&unreached, self.home.clone()).await {
+            return Ok(sums);
+        }
+        tracing::debug!(?unreached, "nodes of the cluster cannot be counted on");
+        Err(RequestError::Unreachable)
     }
 
     /// The connection to another node of the cluster is silent.
@@ -129,7 +162,7 @@ impl Nodes {
 
     async fn connection(
         &self,
-        cluster: &Cluster,
+        cluster: &Arc<Cluster>,
         node: &Address,
     ) -> Result<MultiplexedConnection, RequestError> {
         if *node == self.home_address {

@@ -15,8 +15,8 @@ pub(crate) const SLOTS: u16 = 16_384;
 pub(crate) struct Slots {
     /// By the last slot of the range: the first slot, and the master.
     ranges: BTreeMap<u16, (u16, Address)>,
-    /// Masters and replicas.
-    nodes: BTreeSet<Address>,
+    /// Masters and replicas, with their ids; empty where Redis gives none.
+    nodes: BTreeMap<Address, String>,
     /// Slots that a node said had moved; newer than the ranges.
     moved: BTreeMap<u16, Address>,
 }
@@ -36,13 +36,16 @@ impl Slots {
             else {
                 continue;
             };
-            let nodes: Vec<_> = fields.filter_map(|node| address(node, asked)).collect();
-            if let Some(master) = nodes.first() {
-                slots.ranges.insert(last, (first, master.clone()));
-            }
-            for node in nodes {
+            for (at, node) in fields.enumerate() {
+                let Some((node, id)) = known_node(node, asked) else {
+                    continue;
+                };
+                // The first is the master. Where nobody knows its address the range has none: the second is a replica.
+                if at == 0 {
+                    slots.ranges.insert(last, (first, node.clone()));
+                }
                 if slots.nodes.len() < MAX_CLUSTER_NODES {
-                    slots.nodes.insert(node);
+                    slots.nodes.insert(node, id);
                 }
             }
         }
@@ -72,7 +75,12 @@ impl Slots {
 
     /// Masters and replicas, each once.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Address> {
-        self.nodes.iter()
+        self.nodes.keys()
+    }
+
+    /// By what name the cluster knows a node, whatever its address.
+    pub(crate) fn id(&self, node: &Address) -> Option<&str> {
+        self.nodes.get(node).map(String::as_str)
     }
 }
 
@@ -99,14 +107,19 @@ fn crc16(bytes: &[u8]) -> u16 {
 /// `host:port` as an error of redirection names it; without a host it is that of the node that was asked.
 pub(crate) fn redirection(text: &str, asked: &Address) -> Option<Address> {
     let (host, port) = text.rsplit_once(':')?;
-    Some(Address {
-        host: if host.is_empty() {
-            asked.host.clone()
-        } else {
-            host.to_owned()
-        },
-        port: port.parse().ok()?,
-    })
+    endpoint(host, port.parse().ok()?, asked)
+}
+
+/// Where a node is, by what another says. One that does not know the host leaves it out: it is the host that was asked. A question mark is
+/// a node that should have a name and was given none: nobody knows where it is.
+fn endpoint(host: &str, port: u16, asked: &Address) -> Option<Address> {
+    let host = match host {
+        "" => &asked.host,
+        "?" => return None,
+        host => host,
+    };
+    let host = host.to_owned();
+    Some(Address { host, port })
 }
 
 fn slot(value: Option<&Value>) -> Option<u16> {
@@ -116,30 +129,26 @@ fn slot(value: Option<&Value>) -> Option<u16> {
     }
 }
 
-/// Host and port of a node. A node that does not know its own address leaves it out: it is the one that was asked.
-fn address(node: Value, asked: &Address) -> Option<Address> {
+/// Address and id of a node.
+fn known_node(node: Value, asked: &Address) -> Option<(Address, String)> {
     let Value::Array(fields) = node else {
         return None;
     };
     let mut fields = fields.into_iter();
-    let host = match fields.next()? {
-        Value::BulkString(host) => String::from_utf8(host).ok()?,
-        Value::SimpleString(host) => host,
-        Value::Nil => String::new(),
-        _ => return None,
-    };
+    let host = text(fields.next()?)?;
     let Value::Int(port) = fields.next()? else {
         return None;
     };
-    let port = u16::try_from(port).ok()?;
-    match host.as_str() {
-        // Its name is not known yet.
-        "?" => None,
-        "" => Some(Address {
-            host: asked.host.clone(),
-            port,
-        }),
-        _ => Some(Address { host, port }),
+    let address = endpoint(&host, u16::try_from(port).ok()?, asked)?;
+    Some((address, fields.next().and_then(text).unwrap_or_default()))
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::BulkString(text) => String::from_utf8(text).ok(),
+        Value::SimpleString(text) => Some(text),
+        Value::Nil => Some(String::new()),
+        _ => None,
     }
 }
 
@@ -187,9 +196,38 @@ mod tests {
         assert_eq!(slots.owner(16_383), Some(&node("asked", 2)));
         assert_eq!(slots.masters().count(), 2);
         assert_eq!(slots.nodes().count(), 3);
+        assert_eq!(slots.id(&node("a", 1)), Some(""));
+        assert_eq!(slots.id(&node("elsewhere", 1)), None);
         slots.note_move(99, node("b", 3));
         assert_eq!(slots.owner(99), Some(&node("b", 3)));
         assert_eq!(slots.owner(98), Some(&node("a", 1)));
+    }
+
+    #[test]
+    fn hosts_are_those_that_redis_means() {
+        let asked = node("asked", 5);
+        // Of the master and a replica of the only range: who owns it, and which nodes there are.
+        let check = |master: &str, replica: &str, owner: Option<&str>, nodes: &[&str]| {
+            let reply = reply(&format!(
+                "*1\r\n*4\r\n:0\r\n:9\r\n*3\r\n{master}\r\n:7\r\n$1\r\nx\r\n*3\r\n{replica}\r\n:7\r\n$1\r\ny\r\n"
+            ));
+            let slots = Slots::read(reply, &asked);
+            let owner = owner.map(|host| node(host, 7));
+            assert_eq!(slots.owner(3), owner.as_ref(), "{master} {replica}");
+            let nodes: Vec<_> = nodes.iter().map(|host| node(host, 7)).collect();
+            let known: Vec<_> = slots.nodes().cloned().collect();
+            assert_eq!(known, nodes, "{master} {replica}");
+        };
+        let (a, b) = ("$1\r\na", "$1\r\nb");
+        check(a, b, Some("a"), &["a", "b"]);
+        // An empty text and nothing at all are the host that was asked,
+        check("$0\r\n", b, Some("asked"), &["asked", "b"]);
+        check("$-1", b, Some("asked"), &["asked", "b"]);
+        check(a, "_", Some("a"), &["a", "asked"]);
+        // a question mark is nobody, and a replica is no master for that.
+        check("$1\r\n?", b, None, &["b"]);
+        check(a, "$1\r\n?", Some("a"), &["a"]);
+        check("$1\r\n?", "$1\r\n?", None, &[]);
     }
 
     #[test]
@@ -207,6 +245,7 @@ mod tests {
         assert_eq!(redirection("h:7", &asked), Some(node("h", 7)));
         assert_eq!(redirection(":7", &asked), Some(node("asked", 7)));
         assert_eq!(redirection("h:x", &asked), None);
+        assert_eq!(redirection("?:7", &asked), None);
         assert_eq!(redirection("", &asked), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use unisono_cluster::{Broker, LinkState, Subscription};
+use unisono_cluster::{Broker, CountError, LinkState, Subscription};
 use unisono_redis::redis::{self, Script, Value};
 use unisono_redis::{CommandErrorKind, Commander, RedisBroker, RedisConfig};
 use unisono_test::{RedisCluster, RedisServer, await_until, conformance};
@@ -12,6 +12,9 @@ use crate::support::{LIMIT, Node, await_crossing};
 
 /// From the moment at which the cluster has settled again.
 const BACK_WITHIN: Duration = Duration::from_secs(8);
+
+/// A count that has to find out whether a node is dead, on a busy machine.
+const COUNTED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Keys in slots all over the cluster.
 const KEYS: [&str; 6] = ["alpha", "beta", "gamma", "delta", "epsilon", "{tagged}zeta"];
@@ -121,6 +124,40 @@ async fn subscribers_are_counted_on_every_node() {
     })
     .await;
     assert_eq!(node.broker.count("requests").await, Ok(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_go_on_without_a_node_that_was_killed() {
+    counts_go_on_without_a_node(RedisServer::kill9).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_go_on_without_a_node_that_hangs() {
+    counts_go_on_without_a_node(|server| server.stop()).await;
+}
+
+/// No replica takes over, so the node stays in the table of slots.
+async fn counts_go_on_without_a_node(end: impl FnOnce(&mut RedisServer)) {
+    let mut cluster = RedisCluster::start(false).await;
+    let node = Node::up(&cluster.url("")).await;
+    node.broker
+        .subscribe(Subscription::Channel("requests".to_owned()));
+    let _there = Subscriber::on(&cluster.nodes()[1]);
+    assert_eq!(node.broker.count("requests").await, Ok(2));
+    end(&mut cluster.nodes()[2]);
+    let ended = Instant::now();
+    loop {
+        let asked = Instant::now();
+        let count = node.broker.count("requests").await;
+        assert!(asked.elapsed() < COUNTED_WITHIN, "{:?}", asked.elapsed());
+        match count {
+            Ok(count) => break assert_eq!(count, 2),
+            // Until the others agree that it is dead, somebody may be listening there.
+            Err(CountError) => assert!(ended.elapsed() < LIMIT, "{:?}", ended.elapsed()),
+        }
+    }
+    let table = cluster.nodes()[0].command(&["CLUSTER", "NODES"]);
+    assert!(table.contains("master,fail "), "{table}");
 }
 
 /// A connection that listens to `requests`, and does nothing else.
