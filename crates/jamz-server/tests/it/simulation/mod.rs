@@ -130,6 +130,32 @@ fn whoever_may_not_release_is_told_what_the_others_know() {
     (0..40).for_each(|seed| holds(seed, 3, &steps));
 }
 
+/// A pod brings in what it alone knew, others come to another pod while that reads it, and nothing follows. The DJ is the same, so those who
+/// were there are not told again.
+#[test]
+fn whoever_comes_while_a_state_is_read_is_told_of_it_as_well() {
+    for (seed, cut) in (0..20).flat_map(|seed| [(seed, 0), (seed, 1)]) {
+        let mut steps = vec![
+            (1_000, Step::Take { client: 0 }),
+            (
+                2_000,
+                Step::Cut {
+                    pod: cut,
+                    for_ms: 500,
+                    is_deaf: false,
+                },
+            ),
+            (2_300, Step::Take { client: 0 }),
+        ];
+        let come = |number: u64| Step::ComeAfterHealing {
+            pod: 1 - cut,
+            after_ms: 10 * number,
+        };
+        steps.extend((0..40).map(|number| (2_301, come(number))));
+        holds(seed, 2, &steps);
+    }
+}
+
 fn holds(seed: u64, pods: usize, steps: &[(u64, Step)]) {
     let steps = steps.to_vec();
     assert_eq!(broken(&Script { seed, pods, steps }), None);
