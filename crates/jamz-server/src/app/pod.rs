@@ -1,6 +1,7 @@
 //! A pod from its configuration to its end.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ impl Pod {
     /// [`StartError::Bind`].
     pub async fn start(config: Config, backing: Backing) -> Result<Self, StartError> {
         let (clients, client_address) = bind((config.host, config.port).into()).await?;
-        let (admin, admin_address) = bind((config.host, config.admin_port).into()).await?;
+        let (admin, admin_address) = bind_admin(&config).await?;
         let (link, store) = join(config.redis.as_ref(), backing);
         let metrics = Arc::new(Metrics::default());
         let sessions = Sessions::new(store, link.broker(), metrics.clone());
@@ -160,6 +161,24 @@ impl Pod {
             task.abort();
         }
         tracing::info!(pod, "ended");
+    }
+}
+
+/// Two pods on one machine differ in [`names::PORT`] alone, as two servers of Node.js do. Whoever asks for a port gets it or nothing.
+async fn bind_admin(config: &Config) -> Result<(TcpListener, SocketAddr), StartError> {
+    let asked = bind((config.host, config.admin_port).into()).await;
+    match &asked {
+        Err(StartError::Bind { address, source })
+            if config.any_admin_port && source.kind() == ErrorKind::AddrInUse =>
+        {
+            let (listener, taken) = bind((config.host, 0).into()).await?;
+            tracing::warn!(
+                "{address} is taken, probes and metrics are at {taken}; set {} to choose",
+                names::ADMIN_PORT
+            );
+            Ok((listener, taken))
+        }
+        _ => asked,
     }
 }
 

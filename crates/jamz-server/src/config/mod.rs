@@ -39,6 +39,8 @@ pub struct Config {
     pub port: u16,
     /// Port for probes and metrics; 0 takes a free one.
     pub admin_port: u16,
+    /// Nobody asked for that port: if it is taken, as by another pod on the same machine, any other does.
+    pub any_admin_port: bool,
     /// Redis, or `None` for single-instance mode.
     pub redis: Option<RedisSettings>,
     /// Origins that browsers may come from, without trailing slash.

@@ -9,7 +9,7 @@ use super::Rate;
 pub const PORT: &str = "PORT";
 /// Address both listeners bind to. Default [`DEFAULT_HOST`].
 pub const HOST: &str = "HOST";
-/// Port for probes and metrics; never exposed to clients. Default [`DEFAULT_ADMIN_PORT`].
+/// Port for probes and metrics; never exposed to clients. Default [`DEFAULT_ADMIN_PORT`], or a free one if that is taken.
 pub const ADMIN_PORT: &str = "ADMIN_PORT";
 /// Redis that joins the pods: one server, sentinels, or some nodes of a Redis Cluster. Unset or empty means single-instance mode.
 pub const REDIS_URL: &str = "REDIS_URL";

@@ -45,6 +45,7 @@ impl<'a> Reader<'a> {
             host,
             port,
             admin_port,
+            any_admin_port: self.text(names::ADMIN_PORT).is_none(),
             redis,
             origins,
             auth,

@@ -79,6 +79,8 @@ fn the_demo_gets_into_redis_as_a_pod_does() {
     let rights = "~* &* +@all -publish -subscribe -psubscribe";
     let user = format!("ACL SETUSER demo on >secret {rights}");
     redis.command(&user.split(' ').collect::<Vec<_>>());
+    // Nor does anybody else: without a password the user would not be asked for.
+    redis.command(&["ACL", "SETUSER", "default", "off"]);
     let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/password-of-the-demo");
     std::fs::write(file, "secret").unwrap();
     let url = redis.url().replace("redis://", "redis://demo@");
@@ -202,6 +204,26 @@ fn a_port_that_is_taken_ends_the_start() {
     let (status, text) = run(&["serve"], &taken);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("cannot listen"), "{text}");
+}
+
+/// Two pods on one machine with two `PORT`s: what the other has taken is no reason to end.
+#[test]
+fn a_port_for_probes_is_found_unless_one_is_asked_for() {
+    let default = names::DEFAULT_ADMIN_PORT.to_string();
+    // Either we have it now, or somebody else.
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", names::DEFAULT_ADMIN_PORT));
+    let settings = [(names::HOST, "127.0.0.1"), (names::PORT, "0")];
+    let mut pod = Served::start(&settings);
+    let warned = pod.line("is taken, probes and metrics are at");
+    let admin = address(&pod.line("listening"), "admin");
+    assert!(warned.contains(&admin), "{warned}");
+    let (_, port) = admin.rsplit_once(':').unwrap();
+    assert_ne!(port, default);
+    let asked = [(names::HOST, "127.0.0.1"), (names::ADMIN_PORT, port)];
+    assert_eq!(run(&["healthcheck"], &asked).0, Some(0));
+    let asked = [settings.as_slice(), &[(names::ADMIN_PORT, &default)]].concat();
+    let (status, text) = run(&["serve"], &asked);
+    assert_eq!(status, Some(1), "{text}");
 }
 
 /// Trying again goes on twenty times a second, the log does not.
