@@ -129,7 +129,7 @@ const LOADING: Row = Row {
     lasts: Duration::ZERO,
     noticed: Noticed::By(&[0, 1]),
     lost: Lost::Counted,
-    remark: "An attempt that is answered with `LOADING` has failed.",
+    remark: "Redis lets pods listen and publish while it loads, so plain broadcasts cross. Changes are refused with `LOADING` and take effect on their own pod; they are brought together when it has loaded.",
     seen: Seen {
         noticed: "0.02–0.03 s",
         back: "0.01–0.04 s",

@@ -11,7 +11,13 @@ use tokio::net::TcpStream;
 use super::bundle::document;
 
 /// Words in capitals that are no variables of ours.
-const FOREIGN: &[&str] = &["NODE_POD", "RUST_POD", "REDIS_PORT", "DISABLE_MEDIASOUP"];
+const FOREIGN: &[&str] = &[
+    "NODE_POD",
+    "RUST_POD",
+    "REDIS_PORT",
+    "REDISCLI_AUTH",
+    "DISABLE_MEDIASOUP",
+];
 
 /// Words of a text, made of the letters that metrics and variables are made of.
 fn words(text: &str) -> BTreeSet<&str> {
@@ -72,6 +78,23 @@ async fn documented_metrics_are_on_the_page() {
     assert!(
         missing.is_empty(),
         "documented, and not exported: {missing:?}"
+    );
+}
+
+/// Those of the operators' page say what each is.
+#[tokio::test]
+async fn metrics_on_the_page_are_documented() {
+    let page = metrics_page().await;
+    let document = document("docs/operations.md");
+    let documented = words(&document);
+    let named = page.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+        Some(name)
+    });
+    let missing: Vec<_> = named.filter(|name| !documented.contains(name)).collect();
+    assert!(
+        missing.is_empty(),
+        "exported, and not documented: {missing:?}"
     );
 }
 
