@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use unisono_proto::Value;
-use unisono_proto::engine::{self, PayloadEncoding, Revision, v3};
+use unisono_proto::engine::{self, PayloadEncoding, Revision, Sid, v3};
 use unisono_proto::socket::{self, EncodeError, Encoded, Packet};
 use unisono_proto::ws::{self, CloseCode, Opcode};
 
@@ -70,21 +70,27 @@ impl Outgoing {
         )))
     }
 
+    /// The answer that lets a client into a namespace.
+    pub(crate) fn connected(nsp: &str, sid: Option<Sid>) -> Result<Arc<Self>, EncodeError> {
+        let encoded = socket::encode_connected(nsp, sid)?;
+        Ok(Arc::new(Self::message(&encoded, Kind::Reliable)))
+    }
+
     /// An Engine.IO packet without a message: ping, noop, close.
     pub(crate) fn control(packet: &engine::Packet<'_>) -> Arc<Self> {
         let mut text = String::new();
         engine::encode_record(packet, &mut text);
-        Arc::new(Self::frame(text.as_bytes(), Kind::Control))
+        Arc::new(Self::frame(&[&text], Kind::Control))
     }
 
-    /// A raw Engine.IO text frame, such as the open packet.
-    pub(crate) fn raw(text: &str) -> Arc<Self> {
-        Arc::new(Self::frame(text.as_bytes(), Kind::Control))
+    /// A raw Engine.IO text frame in pieces, such as the open packet.
+    pub(crate) fn raw(pieces: &[&str]) -> Arc<Self> {
+        Arc::new(Self::frame(pieces, Kind::Control))
     }
 
     /// A text of plain Engine.IO.
     pub(crate) fn plain_text(text: &str) -> Arc<Self> {
-        Arc::new(Self::frame(format!("4{text}").as_bytes(), Kind::Reliable))
+        Arc::new(Self::frame(&["4", text], Kind::Reliable))
     }
 
     /// Bytes of plain Engine.IO: an attachment without a text before it.
@@ -138,12 +144,13 @@ impl Outgoing {
         }
     }
 
-    fn frame(payload: &[u8], kind: Kind) -> Self {
-        let mut frames = Vec::with_capacity(payload.len() + ws::header_len(payload.len()));
-        ws::encode(Opcode::Text, payload, &mut frames);
+    fn frame(pieces: &[&str], kind: Kind) -> Self {
+        let mut frames = Vec::new();
+        ws::encode_text(pieces, &mut frames);
         let end = frames.len();
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
         Self {
-            first: ((end - payload.len()) as u8, end),
+            first: ((end - len) as u8, end),
             frames: frames.into(),
             attachments: None,
             record: OnceLock::new(),
@@ -161,10 +168,7 @@ impl Outgoing {
             .sum();
         let mut frames = Vec::with_capacity(ws::header_len(text_len) + text_len + binary_len);
         // The Engine.IO packet type stands before the Socket.IO packet in the same frame.
-        let mut text = String::with_capacity(text_len);
-        text.push('4');
-        text.push_str(&encoded.text);
-        ws::encode(Opcode::Text, text.as_bytes(), &mut frames);
+        ws::encode_text(&["4", &encoded.text], &mut frames);
         let end = frames.len();
         let mut ranges = Vec::with_capacity(encoded.attachments.len());
         for attachment in &encoded.attachments {

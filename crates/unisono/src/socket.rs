@@ -131,13 +131,12 @@ impl Socket {
     /// Lets the client in: CONNECT is answered first, so that nothing the client gets stands before it. Called once, by the task that
     /// owns the connection.
     pub(crate) fn enter(&self) {
-        let data = match self.revision() {
-            Revision::V4 => Some(Value::Map(vec![("sid".into(), self.id().into())])),
-            Revision::V3 => None,
+        let told = match (self.revision(), &self.0.id) {
+            (Revision::V4, SocketId::Sid(sid)) => Some(*sid),
+            _ => None,
         };
-        let nsp = self.0.space.name.to_string();
-        if let Ok(packet) = Outgoing::packet(&Packet::Connect { nsp, data }) {
-            self.0.conn.push(packet);
+        if let Ok(answer) = Outgoing::connected(&self.0.space.name, told) {
+            self.0.conn.push(answer);
         }
         // Held until the slot is set: whoever joins a room meanwhile waits here, then sees the slot.
         let mut kept = self.0.belongings.lock();

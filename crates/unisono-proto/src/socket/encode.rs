@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{BadName, Packet, check_name};
 use crate::Value;
+use crate::engine::Sid;
 use crate::limits::{MAX_ATTACHMENTS, MAX_JSON_DEPTH};
 use crate::value::{WriteError, Writer, push_integer};
 
@@ -53,6 +54,22 @@ pub fn encode(packet: &Packet) -> Result<Encoded, EncodeError> {
             plain('4', nsp, Some(data).filter(|data| !data.is_null()))
         }
     }
+}
+
+/// Encodes the answer that lets a client into a namespace; `sid` is its id there, which clients of Engine.IO 3 are not told.
+///
+/// # Errors
+/// [`EncodeError::Namespace`].
+pub fn encode_connected(nsp: &str, sid: Option<Sid>) -> Result<Encoded, EncodeError> {
+    let mut text = head('0', nsp)?;
+    if let Some(sid) = sid {
+        // None of its characters needs an escape.
+        text.extend(["{\"sid\":\"", sid.as_str(), "\"}"]);
+    }
+    Ok(Encoded {
+        text,
+        attachments: Vec::new(),
+    })
 }
 
 /// Encodes an event; `args` begins with its name.

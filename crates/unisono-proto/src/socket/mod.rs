@@ -14,7 +14,7 @@ mod encode;
 use crate::Value;
 
 pub use self::decode::{DecodeError, Decoder};
-pub use self::encode::{EncodeError, Encoded, encode, encode_ack, encode_event};
+pub use self::encode::{EncodeError, Encoded, encode, encode_ack, encode_connected, encode_event};
 
 /// Event names that Socket.IO keeps for itself: a peer that sends one breaks the protocol.
 pub const RESERVED_EVENTS: [&str; 6] = [

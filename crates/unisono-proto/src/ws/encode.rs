@@ -23,6 +23,16 @@ pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
+/// Appends one whole unmasked text frame, whose payload comes in pieces.
+pub fn encode_text(pieces: &[&str], out: &mut Vec<u8>) {
+    let len = pieces.iter().map(|piece| piece.len()).sum();
+    out.reserve(header_len(len) + len);
+    header(Opcode::Text, len, 0, out);
+    for piece in pieces {
+        out.extend_from_slice(piece.as_bytes());
+    }
+}
+
 /// Appends one whole frame masked by `key`, as a client sends it. The key must be random (section 10.3). Control
 /// payloads are bounded as by [`encode`].
 pub fn encode_masked(opcode: Opcode, payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {

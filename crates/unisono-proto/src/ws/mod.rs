@@ -19,7 +19,7 @@ mod mask;
 use std::borrow::Cow;
 
 pub use self::decode::Decoder;
-pub use self::encode::{encode, encode_close, encode_masked, header_len};
+pub use self::encode::{encode, encode_close, encode_masked, encode_text, header_len};
 pub use self::handshake::{ClientHandshake, HandshakeError, accept_key};
 
 /// Which end of the connection this is. Clients mask what they send, servers do not (section 5.1).

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use serde_json::json;
 use unisono_proto::Value;
+use unisono_proto::engine::Sid;
 use unisono_proto::limits::{Limits, MAX_ACK_ID, MAX_CONNECT_LEN, MAX_NAMESPACE_LEN};
 use unisono_proto::socket::{
-    DecodeError, Decoder, EncodeError, Encoded, Packet, encode, encode_ack, encode_event,
+    DecodeError, Decoder, EncodeError, Encoded, Packet, encode, encode_ack, encode_connected,
+    encode_event,
 };
 use unisono_proto::value::JsonError;
 
@@ -410,6 +412,24 @@ fn attachments_come_at_once_or_not_at_all() {
     assert_eq!(decoder.pending_bytes(), text.len() + 5);
     assert_eq!(decoder.text(r#"2["x"]"#), Err(DecodeError::UnexpectedText));
     assert_eq!(decoder.pending_bytes(), 0);
+}
+
+#[test]
+fn whoever_is_let_in_is_told_like_with_any_packet() {
+    let sid: Sid = "dGhlIHNhbXBsZSBub_-j".parse().unwrap();
+    let data = || Some(map(vec![("sid", sid.as_str().into())]));
+    for nsp in ["/", "/chat", "/a b\"é", "chat", "/a,b", ""] {
+        assert_eq!(
+            encode_connected(nsp, Some(sid)),
+            encode(&connect(nsp, data())),
+            "{nsp:?}"
+        );
+        assert_eq!(
+            encode_connected(nsp, None),
+            encode(&connect(nsp, None)),
+            "{nsp:?}"
+        );
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use unisono_proto::limits::MAX_FRAGMENTS;
 use unisono_proto::ws::{
-    CloseCode, Decoder, Error, Event, Opcode, Role, encode, encode_close, encode_masked, header_len,
+    CloseCode, Decoder, Error, Event, Opcode, Role, encode, encode_close, encode_masked,
+    encode_text, header_len,
 };
 
 use crate::properties::ws_events;
@@ -222,6 +223,18 @@ fn what_is_encoded_is_decoded() {
             ws_events(Role::Server, len, &with_mask, 1000),
             (vec![binary(&payload)], None)
         );
+    }
+}
+
+#[test]
+fn a_text_in_pieces_is_one_frame() {
+    for len in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
+        let text = "x".repeat(len);
+        let (head, tail) = text.split_at(len / 3);
+        let (mut whole, mut pieces) = (b"before".to_vec(), b"before".to_vec());
+        encode(Opcode::Text, text.as_bytes(), &mut whole);
+        encode_text(&[head, "", tail], &mut pieces);
+        assert_eq!(pieces, whole, "{len}");
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Successor {
 }
 
 pub(super) enum Kind {
-    /// A session of its own.
+    /// A session of its own; the open packet is its first frame.
     Session(Pass),
     /// A WebSocket for a session that is polling.
     Probe,
@@ -71,10 +71,13 @@ impl Successor {
         self,
         stream: Stream,
         unread: Vec<u8>,
-        unwritten: Vec<u8>,
+        mut unwritten: Vec<u8>,
         timer: Option<Pin<Box<Sleep>>>,
     ) -> Life {
         let Self { server, conn, kind } = self;
+        if let Kind::Session(_) = kind {
+            server.open.push_frame(conn.sid, &mut unwritten);
+        }
         let decoder = ws::Decoder::new(Role::Server, server.config.connection.max_payload);
         let socket = WebSocket::new(stream, decoder, conn.dialect, unread, unwritten);
         match kind {

@@ -28,7 +28,7 @@ pub(super) fn begin<B: Body + Send + 'static>(
     server: Arc<Server>,
     transport: Transport,
     dialect: Dialect,
-    request: Request<B>,
+    mut request: Request<B>,
 ) -> Step<B> {
     let pass = match entry::enter(&server, &request) {
         Ok(pass) => pass,
@@ -42,10 +42,10 @@ pub(super) fn begin<B: Body + Send + 'static>(
         },
     };
     match hooks::question(&server, &request, pass.client_address()) {
-        None => Step::Answered(let_in(&server, request, dialect, pass, switching)),
+        None => Step::Answered(let_in(&server, &mut request, dialect, pass, switching)),
         Some(question) => Step::Works(Box::pin(async move {
             match hooks::allow(&server, question).await {
-                Ok(()) => let_in(&server, request, dialect, pass, switching),
+                Ok(()) => let_in(&server, &mut request, dialect, pass, switching),
                 Err(answer) => answer,
             }
         })),
@@ -55,7 +55,7 @@ pub(super) fn begin<B: Body + Send + 'static>(
 /// Opens the session, unless a drain has begun meanwhile. `switching` is the answer if it is on a WebSocket.
 fn let_in<B>(
     server: &Arc<Server>,
-    request: Request<B>,
+    request: &mut Request<B>,
     dialect: Dialect,
     pass: Pass,
     switching: Option<Answer>,
@@ -64,7 +64,7 @@ fn let_in<B>(
         return answer;
     }
     match switching {
-        None => polling(server, &request, dialect, pass),
+        None => polling(server, request, dialect, pass),
         Some(answer) => websocket(server, request, dialect, pass, answer),
     }
 }
@@ -78,7 +78,7 @@ fn polling<B>(
 ) -> Answer {
     let conn = open(server, request, dialect, &pass, true);
     let config = &server.config;
-    let open = server.open.packet(Transport::Polling, conn.sid);
+    let open = server.open.packet(conn.sid);
     let payload = Payload::new([open].iter(), conn.dialect);
     let query = parse_query(request.uri().query().unwrap_or_default());
     let mut answer = answer::payload(payload, server.callback(&query));
@@ -92,18 +92,17 @@ fn polling<B>(
     answer
 }
 
-/// Opens a WebSocket session: the open packet is the first frame.
+/// Opens a WebSocket session.
 fn websocket<B>(
     server: &Arc<Server>,
-    mut request: Request<B>,
+    request: &mut Request<B>,
     dialect: Dialect,
     pass: Pass,
     mut answer: Answer,
 ) -> Answer {
-    let conn = open(server, &request, dialect, &pass, false);
+    let conn = open(server, request, dialect, &pass, false);
     tell_sid(&mut answer, conn.sid);
-    conn.push(server.open.packet(Transport::WebSocket, conn.sid));
-    hand_over(server, conn, Kind::Session(pass), &mut request);
+    hand_over(server, conn, Kind::Session(pass), request);
     answer
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use unisono_proto::engine::{Open, Sid, Transport};
+use unisono_proto::ws;
 
 use crate::outgoing::Outgoing;
 use crate::server::Config;
@@ -37,12 +38,13 @@ impl Opening {
         }
     }
 
-    /// The packet of one session.
-    pub(super) fn packet(&self, transport: Transport, sid: Sid) -> Arc<Outgoing> {
-        let rest = match transport {
-            Transport::Polling => &self.polling,
-            Transport::WebSocket => &self.websocket,
-        };
-        Outgoing::raw(&[BEGIN, sid.as_str(), rest].concat())
+    /// The packet of a session that begins on long-polling.
+    pub(super) fn packet(&self, sid: Sid) -> Arc<Outgoing> {
+        Outgoing::raw(&[BEGIN, sid.as_str(), &self.polling])
+    }
+
+    /// Appends the packet of a session that begins on a WebSocket, as its first frame.
+    pub(super) fn push_frame(&self, sid: Sid, out: &mut Vec<u8>) {
+        ws::encode_text(&[BEGIN, sid.as_str(), &self.websocket], out);
     }
 }

@@ -18,6 +18,9 @@ use crate::date::http_date;
 
 const STATUS_LINE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n";
 
+/// Room for the open packet, which leaves with the answer.
+const OPEN_PACKET: usize = 128;
+
 thread_local! {
     /// The second since 1970 that was written last, and how.
     static DATE: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
@@ -91,7 +94,7 @@ pub(super) fn write<B: Body>(answer: &Response<B>) -> Option<Vec<u8>> {
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
     let lines: usize = answer.headers().iter().map(size).sum();
     let date = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n".len();
-    let mut head = Vec::with_capacity(STATUS_LINE.len() + lines + date);
+    let mut head = Vec::with_capacity(STATUS_LINE.len() + lines + date + OPEN_PACKET);
     head.extend_from_slice(STATUS_LINE);
     let mut has_connection = false;
     for (name, value) in answer.headers() {

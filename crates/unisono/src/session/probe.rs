@@ -77,7 +77,7 @@ async fn run(conn: &Conn, socket: &mut WebSocket) -> io::Result<()> {
     if !matches!(engine::decode(&first), Ok(engine::Packet::Ping(text)) if text == "probe") {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    socket.hands.push_back(Outgoing::raw("3probe"));
+    socket.hands.push_back(Outgoing::raw(&["3probe"]));
     poll_fn(|cx| socket.poll_write(cx)).await?;
     // The client stops polling as soon as its waiting GET is answered.
     ticks.reset_immediately();
