@@ -12,6 +12,7 @@ mod shrink;
 mod slab;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use shrink::{shrink_map, shrink_vec};
@@ -143,8 +144,10 @@ impl<M: Clone> Rooms<M> {
             self.detach(slot.index, last);
         }
         let member = self.members.remove(slot.index)?;
-        if self.by_id.get(&member.id) == Some(&slot) {
-            self.by_id.remove(&member.id);
+        if let Entry::Occupied(entry) = self.by_id.entry(member.id.clone())
+            && *entry.get() == slot
+        {
+            entry.remove();
             self.note(&member.id);
             shrink_map(&mut self.by_id);
         }
@@ -162,8 +165,9 @@ impl<M: Clone> Rooms<M> {
             return false;
         }
         let handle = member.handle.clone();
-        let existed = self.has_room(room);
-        let room = self.room_or_create(room);
+        let known = self.by_name.get(room).copied();
+        let existed = known.is_some() || self.by_id.contains_key(room);
+        let room = known.unwrap_or_else(|| self.create_room(room));
         if self.find_membership(slot.index, room).is_some() {
             return false;
         }
@@ -311,9 +315,11 @@ impl<M: Clone> Rooms<M> {
     }
 
     fn room_or_create(&mut self, name: &str) -> u32 {
-        if let Some(&index) = self.by_name.get(name) {
-            return index;
-        }
+        let known = self.by_name.get(name).copied();
+        known.unwrap_or_else(|| self.create_room(name))
+    }
+
+    fn create_room(&mut self, name: &str) -> u32 {
         let name: Arc<str> = Arc::from(name);
         let index = self.rooms.insert(Room {
             name: name.clone(),
