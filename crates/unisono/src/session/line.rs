@@ -48,11 +48,11 @@ impl<W> Line<W> {
     }
 
     /// Runs the handlers as far as they go without waiting. `start` makes the handler's future, if there is a handler; `name` is for the log.
-    pub(super) fn poll(
+    pub(super) fn poll<'n>(
         &mut self,
         cx: &mut Context<'_>,
         counters: &Counters,
-        name: &str,
+        name: impl Fn() -> &'n str,
         mut start: impl FnMut(W) -> Option<BoxFuture>,
     ) {
         loop {
@@ -61,7 +61,7 @@ impl<W> Line<W> {
                 match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
                     Ok(Poll::Pending) => return,
                     Ok(Poll::Ready(())) => {}
-                    Err(_) => tell_of_panic(counters, name),
+                    Err(_) => tell_of_panic(counters, name()),
                 }
                 self.running = None;
             }
@@ -73,7 +73,7 @@ impl<W> Line<W> {
             };
             match catch_unwind(AssertUnwindSafe(|| start(work))) {
                 Ok(future) => self.running = future,
-                Err(_) => tell_of_panic(counters, name),
+                Err(_) => tell_of_panic(counters, name()),
             }
         }
     }

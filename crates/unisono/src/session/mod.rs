@@ -365,12 +365,14 @@ impl Future for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Also when the runtime stops: nobody may find a session without its task.
-        self.conn.close(CloseReason::ServerShuttingDown);
-        self.joined();
-        self.leave_wire();
-        self.server.forget(self.conn.sid);
-        self.slots.leave_all(CloseReason::ServerShuttingDown);
+        // When the runtime stops: nobody may find a session without its task.
+        if self.phase != Phase::Done {
+            self.conn.close(CloseReason::ServerShuttingDown);
+            self.joined();
+            self.leave_wire();
+            self.server.forget(self.conn.sid);
+            self.slots.leave_all(CloseReason::ServerShuttingDown);
+        }
         if self.server.counters.tasks.fetch_sub(1, SeqCst) == 1 {
             self.server.empty.notify_waiters();
         }

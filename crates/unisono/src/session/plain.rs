@@ -58,18 +58,25 @@ impl Plain {
         let Self {
             socket, handlers, ..
         } = self;
-        self.line.poll(cx, counters, "engine.io", |work| {
-            let socket = socket.clone();
-            match work {
-                Work::Opened => handlers.open.as_ref().map(|open| open(socket)),
-                Work::Message(message) => {
-                    bytes += message.len();
-                    let handler = handlers.message.as_ref();
-                    handler.map(|handler| handler(socket, message))
+        self.line.poll(
+            cx,
+            counters,
+            || "engine.io",
+            |work| {
+                let socket = socket.clone();
+                match work {
+                    Work::Opened => handlers.open.as_ref().map(|open| open(socket)),
+                    Work::Message(message) => {
+                        bytes += message.len();
+                        let handler = handlers.message.as_ref();
+                        handler.map(|handler| handler(socket, message))
+                    }
+                    Work::Closed(reason) => {
+                        handlers.close.as_ref().map(|close| close(socket, reason))
+                    }
                 }
-                Work::Closed(reason) => handlers.close.as_ref().map(|close| close(socket, reason)),
-            }
-        });
+            },
+        );
         bytes
     }
 }

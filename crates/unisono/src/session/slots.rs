@@ -139,9 +139,10 @@ impl Slots {
     }
 
     pub(crate) fn leave_all(&mut self, reason: CloseReason) {
-        let members: Vec<usize> = self.slots.iter().filter_map(|slot| slot.member).collect();
-        for member in members {
-            self.leave(member, reason);
+        for index in 0..self.slots.len() {
+            if let Some(member) = self.slots[index].member {
+                self.leave(member, reason);
+            }
         }
         if let Some(plain) = &mut self.plain {
             plain.close(reason);
@@ -197,15 +198,20 @@ impl Slot {
     fn poll(&mut self, cx: &mut Context<'_>, counters: &Counters) -> usize {
         let mut bytes = 0;
         let socket = &self.socket;
-        self.line.poll(cx, counters, socket.log_id(), |work| {
-            if let Work::Event(event) = &work {
-                bytes += event.bytes;
-                if socket.is_ended() {
-                    return None;
+        self.line.poll(
+            cx,
+            counters,
+            || socket.log_id(),
+            |work| {
+                if let Work::Event(event) = &work {
+                    bytes += event.bytes;
+                    if socket.is_ended() {
+                        return None;
+                    }
                 }
-            }
-            start(socket, work)
-        });
+                start(socket, work)
+            },
+        );
         bytes
     }
 }
