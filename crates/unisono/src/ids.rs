@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use unisono_cluster::Adapter;
 use unisono_proto::engine::Sid;
 
-/// Bytes fetched from the system at a time: one system call for 32 ids instead of one for each.
-const BATCH_BYTES: usize = 480;
+/// Bytes fetched from the system at a time: one system call for 128 ids instead of one for each.
+const BATCH_BYTES: usize = 1920;
 
 /// Bytes of the name of a node of the sharded adapter.
 const UID_BYTES: usize = 8;

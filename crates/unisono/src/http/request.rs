@@ -190,8 +190,8 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
             .into_iter()
             .filter_map(|value| value.to_str().ok());
         values
-            .flat_map(|value| value.split(','))
-            .any(|t| t.trim().eq_ignore_ascii_case(token))
+            .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+            .any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     };
     has_token(header::UPGRADE, "websocket") && has_token(header::CONNECTION, "upgrade")
 }

@@ -25,11 +25,17 @@ pub(super) fn switching_protocols<B: Body>(request: &Request<B>) -> Option<Answe
     if version != VERSION || !is_key(key) {
         return None;
     }
-    let accept = HeaderValue::from_str(&ws::accept_key(key)).ok()?;
+    let accept = HeaderValue::try_from(ws::accept_key(key)).ok()?;
     let mut answer = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = answer.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(
+        header::UPGRADE,
+        const { HeaderValue::from_static("websocket") },
+    );
+    headers.insert(
+        header::CONNECTION,
+        const { HeaderValue::from_static("Upgrade") },
+    );
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     if let Some(subprotocol) = subprotocol(request.headers()) {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
