@@ -76,6 +76,14 @@ pub const FORGET_SILENT_MS: u64 = 60_000;
 /// share one message.
 pub const BEAT_SPACING_MS: u64 = 100;
 
+/// Most messages of a server to the others that may be on their way back at a time: as many as it sends within [`ECHO_DEADLINE_MS`] if
+/// somebody new comes all the time.
+pub const MAX_BEATS_OUT: usize = 32;
+
+/// Furthest that one message may be ahead of the last of the same peer, as a number: a peer that publishes a hundred thousand a second and
+/// was not heard for ten. What is further ahead was not sent by that peer, and no loss is counted on its word.
+pub const MAX_SEQ_LEAP: u64 = 1 << 20;
+
 /// Most namespaces that one message of a server tells of. Those that have more take turns, so that messages stay small.
 pub const MAX_BEAT_SPACES: usize = 128;
 

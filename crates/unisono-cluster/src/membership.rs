@@ -25,7 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ use crate::classic::{
 };
 use crate::limits::{
     BEAT_INTERVAL_MS, BEAT_SPACING_MS, ECHO_DEADLINE_MS, FORGET_SILENT_MS, MAX_BEAT_SPACES,
-    MAX_PEERS, SILENT_AFTER_MS,
+    MAX_BEATS_OUT, MAX_PEERS, SILENT_AFTER_MS,
 };
 
 /// What a server is called. Shown as `name (id)`, or as the id alone if nobody gave it a name.
@@ -96,8 +96,8 @@ pub struct Membership {
     looked_ms: u64,
     number: u64,
     sent_ms: Option<u64>,
-    /// When the first was sent of those that have not come back.
-    awaited_ms: Option<u64>,
+    /// The numbers of those that have not come back, and when each was sent; [`MAX_BEATS_OUT`] at most.
+    out: VecDeque<(u64, u64)>,
     due_ms: u64,
     lag_ms: Option<u64>,
     has_left: bool,
@@ -116,7 +116,7 @@ impl Membership {
             looked_ms: 0,
             number: 0,
             sent_ms: None,
-            awaited_ms: None,
+            out: VecDeque::new(),
             due_ms: 0,
             lag_ms: None,
             has_left: false,
@@ -129,7 +129,8 @@ impl Membership {
         &self.me
     }
 
-    /// How long this server's messages take to come back, in milliseconds; `None` before the first has.
+    /// How long this server's messages take to come back, in milliseconds: the last that has, or that has not for longer. `None` before the
+    /// first has.
     pub fn lag_ms(&self) -> Option<u64> {
         self.lag_ms
     }
@@ -150,15 +151,17 @@ impl Membership {
         if is_up && !self.link_is_up {
             self.grace_ms = now_ms;
             self.due_ms = now_ms;
-            self.awaited_ms = None;
+            self.out.clear();
         }
         self.link_is_up = is_up;
     }
 
-    /// A message on the members' channel: what another server tells, or `None` if it is this one's own.
+    /// A message on the members' channel: what another server tells, or `None` if it is this one's own, or the goodbye of one that is not
+    /// known.
     ///
     /// # Errors
-    /// See [`RequestError`]. It is ignored then.
+    /// See [`RequestError`]. It is ignored then. [`RequestError::TooManyServers`] if there is no space for somebody new: nobody who lives is
+    /// forgotten for that.
     pub fn handle_message(
         &mut self,
         payload: &[u8],
@@ -166,15 +169,12 @@ impl Membership {
     ) -> Result<Option<Beat>, RequestError> {
         let beat = decode_beat(payload)?;
         if beat.from.id == self.me.id {
-            if beat.number == self.number {
-                self.lag_ms = self.sent_ms.map(|sent_ms| now_ms.saturating_sub(sent_ms));
-                self.awaited_ms = None;
-            }
+            self.hear_own(&beat, now_ms);
             return Ok(None);
         }
         if beat.leaving {
-            self.peers.remove(beat.from.id.as_str());
-            return Ok(Some(beat));
+            let known = self.peers.remove(beat.from.id.as_str());
+            return Ok(known.map(|_| beat));
         }
         match self.peers.get_mut(beat.from.id.as_str()) {
             Some(member) => {
@@ -182,14 +182,30 @@ impl Membership {
                 member.lag_ms = beat.lag_ms;
                 member.is_silent = false;
             }
-            None => self.meet(&beat, now_ms),
+            None => self.meet(&beat, now_ms)?,
         }
         Ok(Some(beat))
     }
 
+    fn hear_own(&mut self, beat: &Beat, now_ms: u64) {
+        if let Some(at) = self
+            .out
+            .iter()
+            .position(|(number, _)| *number == beat.number)
+        {
+            // Messages come in the order they were sent: what was sent before will not come any more.
+            let back = self.out.drain(..=at).next_back();
+            self.lag_ms = back.map(|(_, sent_ms)| now_ms.saturating_sub(sent_ms));
+        }
+        if beat.leaving && !self.has_left {
+            // Somebody else said it, and the others have believed it.
+            self.tell_soon(now_ms);
+        }
+    }
+
     /// Somebody new, who has not heard of this server either.
-    fn meet(&mut self, beat: &Beat, now_ms: u64) {
-        self.make_space();
+    fn meet(&mut self, beat: &Beat, now_ms: u64) -> Result<(), RequestError> {
+        self.make_space()?;
         let name = NodeName::from(&beat.from);
         let member = Member {
             started_ms: beat.from.started_ms,
@@ -200,19 +216,26 @@ impl Membership {
             name: name.clone(),
         };
         self.peers.insert(name.id, member);
+        self.tell_soon(now_ms);
+        Ok(())
+    }
+
+    fn tell_soon(&mut self, now_ms: u64) {
         let soonest = self.sent_ms.map_or(0, |sent_ms| sent_ms + BEAT_SPACING_MS);
         self.due_ms = self.due_ms.min(now_ms.max(soonest));
     }
 
-    /// Forgets whoever has been quiet for longest when there is no space for another.
-    fn make_space(&mut self) {
+    /// When there is no space for another, forgets whoever has been silent for longest. Whoever lives stays: anybody on the bus can make up
+    /// servers.
+    fn make_space(&mut self) -> Result<(), RequestError> {
         if self.peers.len() < MAX_PEERS {
-            return;
+            return Ok(());
         }
-        let quietest = self.peers.values().min_by_key(|member| member.heard_ms);
-        if let Some(id) = quietest.map(|member| member.name.id.clone()) {
-            self.peers.remove(&id);
-        }
+        let silent = self.peers.values().filter(|member| member.is_silent);
+        let quietest = silent.min_by_key(|member| member.heard_ms);
+        let id = quietest.map(|member| member.name.id.clone());
+        self.peers.remove(&id.ok_or(RequestError::TooManyServers)?);
+        Ok(())
     }
 
     /// To be called a few times a second: those that have just fallen silent.
@@ -225,6 +248,9 @@ impl Membership {
         }
         if !self.link_is_up {
             return Vec::new();
+        }
+        if let (Some(lag_ms), Some((_, sent_ms))) = (&mut self.lag_ms, self.out.front()) {
+            *lag_ms = (*lag_ms).max(now_ms.saturating_sub(*sent_ms));
         }
         let grace_ms = self.grace_ms;
         let quiet_ms = |member: &Member| now_ms.saturating_sub(member.heard_ms.max(grace_ms));
@@ -242,11 +268,24 @@ impl Membership {
     }
 
     /// Whether this server's own messages used to come back and no longer do: the link may be deaf. Said once of each that is missing for
-    /// [`ECHO_DEADLINE_MS`].
+    /// [`ECHO_DEADLINE_MS`] and of which none came back that was sent later.
     pub fn take_suspicion(&mut self, now_ms: u64) -> bool {
-        let overdue = |&mut sent_ms: &mut u64| now_ms.saturating_sub(sent_ms) >= ECHO_DEADLINE_MS;
-        let suspicious = self.link_is_up && self.lag_ms.is_some();
-        self.awaited_ms.take_if(overdue).is_some() && suspicious
+        let overdue =
+            |(_, sent_ms): &(u64, u64)| now_ms.saturating_sub(*sent_ms) >= ECHO_DEADLINE_MS;
+        let missing = self.out.iter().take_while(|sent| overdue(sent)).count();
+        self.out.drain(..missing);
+        missing > 0 && self.link_is_up && self.lag_ms.is_some()
+    }
+
+    /// The broker did not take the last message: nobody waits for it to come back.
+    pub fn take_back(&mut self) {
+        if self
+            .out
+            .back()
+            .is_some_and(|(number, _)| *number == self.number)
+        {
+            self.out.pop_back();
+        }
     }
 
     /// When the next message is due, while the link is up.
@@ -261,9 +300,13 @@ impl Membership {
             return None;
         }
         self.sent_ms = Some(now_ms);
-        self.awaited_ms.get_or_insert(now_ms);
         self.due_ms = now_ms + BEAT_INTERVAL_MS;
-        self.write(published, false)
+        let beat = self.write(published, false)?;
+        if self.out.len() >= MAX_BEATS_OUT {
+            self.out.pop_front();
+        }
+        self.out.push_back((self.number, now_ms));
+        Some(beat)
     }
 
     /// What to publish when this server goes. `None` if it has: it tells nothing afterwards.

@@ -9,6 +9,7 @@ use unisono_cluster::classic::members_channel;
 use unisono_cluster::limits::MAX_NODE_NAME_BYTES;
 use unisono_cluster::{Identity, Member, Membership, NodeName, Published};
 
+use crate::bus::Bus;
 use crate::server::Server;
 use crate::stats::Refusal;
 
@@ -55,6 +56,9 @@ pub(crate) type GapHandler = Box<dyn Fn(&Gap) + Send + Sync>;
 pub(crate) struct Nodes {
     /// A std mutex: held for one message or one look, never across an await or a publish.
     membership: Mutex<Membership>,
+    /// A std mutex: held to write a message and publish it, so that none is published behind the goodbye; never across an await, and by
+    /// nothing that a message may set off.
+    telling: Mutex<()>,
     channel: String,
     pub(crate) on_gap: Option<GapHandler>,
 }
@@ -70,6 +74,7 @@ impl Nodes {
         };
         Self {
             membership: Mutex::new(Membership::new(me)),
+            telling: Mutex::default(),
             channel: members_channel(key),
             on_gap,
         }
@@ -79,6 +84,10 @@ impl Nodes {
         self.membership
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn telling(&self) -> MutexGuard<'_, ()> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn subscription(&self) -> Subscription {
@@ -121,6 +130,16 @@ fn shortened(name: &str) -> &str {
     let end = (0..=MAX_NODE_NAME_BYTES.min(name.len())).rev();
     let mut ends = end.filter(|&end| name.is_char_boundary(end));
     &name[..ends.next().unwrap_or(0)]
+}
+
+impl Bus {
+    fn tell(&self, beat: Option<Bytes>) {
+        let Some(beat) = beat else { return };
+        if self.broker.publish(&self.nodes.channel, beat).is_err() {
+            // Which shows in the link's counters.
+            self.nodes.membership().take_back();
+        }
+    }
 }
 
 impl Server {
@@ -190,25 +209,20 @@ impl Server {
         let Some(bus) = &self.bus else { return };
         let is_due = |due_ms| due_ms <= self.now_ms();
         if bus.nodes.membership().next_beat_ms().is_some_and(is_due) {
+            let _telling = bus.nodes.telling();
             let published = self.published();
             let beat = bus.nodes.membership().beat(published, self.now_ms());
-            self.tell(beat);
+            bus.tell(beat);
         }
     }
 
     /// Tells the others that nobody is to wait for this server any more, once.
     pub(crate) fn say_goodbye(&self) {
         let Some(bus) = &self.bus else { return };
+        let _telling = bus.nodes.telling();
         let published = self.published();
         let goodbye = bus.nodes.membership().goodbye(published);
-        self.tell(goodbye);
-    }
-
-    fn tell(&self, beat: Option<Bytes>) {
-        if let (Some(bus), Some(beat)) = (&self.bus, beat) {
-            // A link that does not take it shows in its own counters.
-            let _ = bus.broker.publish(&bus.nodes.channel, beat);
-        }
+        bus.tell(goodbye);
     }
 
     /// What has been handed to the broker, in all namespaces.

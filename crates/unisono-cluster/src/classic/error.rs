@@ -5,7 +5,7 @@ use unisono_proto::value::JsonError;
 
 use crate::limits::{
     MAX_ATTACHMENTS, MAX_BUS_MESSAGE_BYTES, MAX_CHANGED_ROOMS, MAX_DEPTH, MAX_NAME_BYTES,
-    MAX_VALUES,
+    MAX_PEERS, MAX_VALUES,
 };
 
 /// Why a broadcast, a request or an answer cannot be put on the bus. All are misuse by our caller; nothing was sent.
@@ -122,4 +122,7 @@ pub enum RequestError {
     /// A request of a type that is not known.
     #[error("unknown type of request")]
     Type,
+    /// A server that is not known, while [`MAX_PEERS`] others are and live.
+    #[error("there are {MAX_PEERS} other servers already, and all of them live")]
+    TooManyServers,
 }

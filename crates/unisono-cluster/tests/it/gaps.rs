@@ -1,6 +1,6 @@
 //! What a peer published and never came, by its numbers.
 
-use unisono_cluster::limits::MAX_PEERS;
+use unisono_cluster::limits::{MAX_PEERS, MAX_SEQ_LEAP, SILENT_AFTER_MS};
 use unisono_cluster::{COMMIT_SEQ_BASE, Gap, Node, PeerStats};
 
 use crate::support::{hello, numbered};
@@ -114,6 +114,73 @@ fn what_comes_late_or_twice_is_counted_by_peer() {
     }
     let stats = of(&node, "peer");
     assert_eq!((stats.received, stats.gaps, stats.out_of_order), (2, 1, 2));
+}
+
+#[test]
+fn a_number_that_somebody_else_wrote_is_put_right_by_what_the_server_tells() {
+    for forged in [3 + MAX_SEQ_LEAP, 500, 2] {
+        let (peer, mut node) = (node("peer"), node("node"));
+        node.handle_published("peer", 0, "server", 0);
+        pass(&peer, &mut node, 1, 10);
+        pass(&peer, &mut node, forged, 20);
+        // From the second time on that the server tells of less, what it sends counts again.
+        for second in 1..=3_u64 {
+            node.handle_published("peer", second, "server", second * 1_000);
+            pass(&peer, &mut node, second + 1, second * 1_000 + 500);
+        }
+        let before = of(&node, "peer");
+        assert_eq!(before.last_seq, 4, "{forged}");
+        assert!(before.gaps < MAX_SEQ_LEAP);
+        node.take_gaps();
+        node.handle_published("peer", 7, "server", 4_000);
+        assert_eq!(
+            lost(&mut node),
+            [("peer".to_owned(), "server".to_owned(), 3)]
+        );
+    }
+}
+
+#[test]
+fn messages_may_overtake_what_is_told_of_them() {
+    let (peer, mut node) = (node("peer"), node("node"));
+    node.handle_published("peer", 0, "server", 0);
+    for second in 1..=20 {
+        let seqs = (second - 1) * 10 + 1..=second * 10;
+        seqs.for_each(|seq| pass(&peer, &mut node, seq, second * 1_000));
+        // Three were sent after it and came before.
+        node.handle_published("peer", second * 10 - 3, "server", second * 1_000);
+    }
+    let stats = of(&node, "peer");
+    assert_eq!(
+        (stats.received, stats.gaps, stats.out_of_order),
+        (200, 0, 0)
+    );
+}
+
+#[test]
+fn a_peer_is_its_servers_as_long_as_that_tells_of_it() {
+    let mut node = node("node");
+    node.handle_published("peer", 5, "server", 0);
+    node.handle_published("peer", 900, "forger", 1_000);
+    let stats = of(&node, "peer");
+    assert_eq!((stats.server.as_str(), stats.last_seq), ("server", 5));
+    node.handle_published("peer", 6, "heir", SILENT_AFTER_MS);
+    assert_eq!(of(&node, "peer").server, "heir");
+}
+
+#[test]
+fn whoever_lives_is_remembered_however_many_are_made_up() {
+    let (peer, mut node) = (node("peer"), node("node"));
+    pass(&peer, &mut node, 1, 1_000);
+    for n in 0..2 * MAX_PEERS {
+        node.handle_published(&format!("made up {n}"), 1, "server", 1_001);
+    }
+    pass(&peer, &mut node, 3, 1_002);
+    assert_eq!(of(&node, "peer").gaps, 1);
+    assert_eq!(node.stats().peers, MAX_PEERS as u64);
+    // Whoever has fallen silent gives way.
+    node.handle_published("new", 1, "server", 1_001 + SILENT_AFTER_MS);
+    assert_eq!(of(&node, "new").last_seq, 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use unisono_cluster::limits::{
     BEAT_INTERVAL_MS, BEAT_SPACING_MS, ECHO_DEADLINE_MS, FORGET_SILENT_MS, MAX_BEAT_BYTES,
     MAX_BEAT_SPACES, MAX_NODE_NAME_BYTES, MAX_PEERS, SILENT_AFTER_MS,
 };
-use unisono_cluster::{Beat, EncodeError, Identity, Membership, Published};
+use unisono_cluster::{Beat, EncodeError, Identity, Membership, Published, RequestError};
 
 fn identity(id: &str) -> Identity {
     Identity {
@@ -140,8 +140,9 @@ fn who_says_goodbye_is_gone_and_who_is_restarted_is_another() {
     hear(&mut a, &bye, 3_400);
     let left: Vec<_> = a.iter().map(|member| &*member.name.id).collect();
     assert_eq!(left, ["old"]);
-    // Whoever was not known may go as well.
-    hear(&mut a, &bye, 3_500);
+    // Whoever is not known has not gone.
+    let bye = encode_beat(&bye).expect("it encodes");
+    assert_eq!(a.handle_message(&bye, 3_500), Ok(None));
     assert!(a.goodbye(Vec::new()).is_some());
     assert_eq!(a.goodbye(Vec::new()), None, "once");
     assert_eq!((a.next_beat_ms(), a.beat(Vec::new(), 9_000)), (None, None));
@@ -189,7 +190,7 @@ fn its_own_messages_measure_the_link_and_their_absence_is_suspicious_once() {
     let second = a.beat(Vec::new(), 1_000).expect("it is due");
     assert_eq!(a.handle_message(&second, 1_007), Ok(None));
     assert_eq!(a.lag_ms(), Some(7));
-    // Late, and of no interest.
+    // What was sent before is not awaited any more.
     assert_eq!(a.handle_message(&first, 1_500), Ok(None));
     assert_eq!((a.lag_ms(), a.iter().count()), (Some(7), 0));
     for now_ms in [2_000, 3_000] {
@@ -225,12 +226,93 @@ fn many_namespaces_take_turns_and_messages_stay_small() {
 }
 
 #[test]
-fn as_many_are_remembered_as_there_may_be() {
+fn what_comes_back_late_is_no_silence() {
+    // Each takes as long as is just not too long, so that others are on their way meanwhile.
     let mut a = server("a");
-    for n in 0..=MAX_PEERS as u64 {
+    let lag_ms = ECHO_DEADLINE_MS - 1;
+    let mut on_the_way = std::collections::VecDeque::new();
+    for now_ms in (0..20_000).step_by(100) {
+        on_the_way.extend(
+            a.beat(Vec::new(), now_ms)
+                .map(|beat| (now_ms + lag_ms, beat)),
+        );
+        assert!(!a.take_suspicion(now_ms), "at {now_ms}");
+        while on_the_way
+            .front()
+            .is_some_and(|(due_ms, _)| *due_ms <= now_ms + 99)
+        {
+            let (due_ms, beat) = on_the_way.pop_front().expect("there is one");
+            assert_eq!(a.handle_message(&beat, due_ms), Ok(None));
+            assert_eq!(a.lag_ms(), Some(lag_ms));
+        }
+    }
+}
+
+#[test]
+fn the_lag_grows_while_nothing_comes_back() {
+    let mut a = server("a");
+    let first = a.beat(Vec::new(), 0).expect("it is due");
+    assert_eq!(a.handle_message(&first, 3), Ok(None));
+    assert!(a.beat(Vec::new(), 1_000).is_some());
+    a.handle_timeout(1_002);
+    assert_eq!(a.lag_ms(), Some(3));
+    a.handle_timeout(1_900);
+    assert_eq!(a.lag_ms(), Some(900));
+}
+
+#[test]
+fn what_the_broker_did_not_take_is_not_awaited() {
+    let mut a = server("a");
+    let first = a.beat(Vec::new(), 0).expect("it is due");
+    assert_eq!(a.handle_message(&first, 3), Ok(None));
+    for now_ms in (1_000..10_000).step_by(1_000) {
+        assert!(a.beat(Vec::new(), now_ms).is_some());
+        a.take_back();
+        assert!(!a.take_suspicion(now_ms));
+    }
+    assert!(a.beat(Vec::new(), 10_000).is_some());
+    assert!(a.take_suspicion(10_000 + ECHO_DEADLINE_MS), "this one was");
+}
+
+#[test]
+fn whoever_is_said_to_have_gone_and_has_not_tells_at_once() {
+    let (mut a, mut b) = (server("a"), server("b"));
+    assert!(b.beat(Vec::new(), 0).is_some());
+    hear(&mut a, &beat("b"), 10);
+    let forged = Beat {
+        leaving: true,
+        ..beat("b")
+    };
+    hear(&mut a, &forged, 500);
+    assert_eq!(a.iter().count(), 0);
+    let forged = encode_beat(&forged).expect("it encodes");
+    assert_eq!(b.handle_message(&forged, 500), Ok(None));
+    let again = b.beat(Vec::new(), 500).expect("at once");
+    assert!(a.handle_message(&again, 501).is_ok());
+    assert_eq!(a.iter().count(), 1);
+    // Its own goodbye comes back too.
+    let bye = b.goodbye(Vec::new()).expect("it has not gone yet");
+    assert_eq!(b.handle_message(&bye, 600), Ok(None));
+    assert_eq!(b.next_beat_ms(), None);
+}
+
+#[test]
+fn whoever_lives_stays_however_many_are_made_up() {
+    let mut a = server("a");
+    for n in 0..MAX_PEERS as u64 {
         hear(&mut a, &beat(&format!("b{n}")), n);
     }
+    look(&mut a, 0, 2_000);
+    let another = encode_beat(&beat("another")).expect("it encodes");
+    assert_eq!(
+        a.handle_message(&another, 2_000),
+        Err(RequestError::TooManyServers)
+    );
+    assert!(a.name_of("b0").is_some() && a.name_of("another").is_none());
+    // Silent ones give way, whoever has been silent for longest first.
+    look(&mut a, 2_000, SILENT_AFTER_MS + 100);
+    assert!(a.handle_message(&another, SILENT_AFTER_MS + 100).is_ok());
     assert_eq!(a.iter().count(), MAX_PEERS);
-    assert!(a.name_of("b0").is_none(), "quiet for longest");
+    assert!(a.name_of("b0").is_none() && a.name_of("another").is_some());
     assert!(a.name_of("b1").is_some());
 }

@@ -1,7 +1,7 @@
 //! The conversation of one namespace.
 
 use unisono_cluster::broker::Subscription;
-use unisono_cluster::limits::{ECHO_DEADLINE_MS, MAX_PEERS, MAX_PENDING_ECHOES};
+use unisono_cluster::limits::{ECHO_DEADLINE_MS, MAX_PEERS, MAX_PENDING_ECHOES, SILENT_AFTER_MS};
 use unisono_cluster::{
     Awaited, Broadcast, COMMIT_SEQ_BASE, DecodeError, Expired, Extension, Node, NodeStats,
     Received, TooManyEchoes,
@@ -315,7 +315,9 @@ fn remembered_peers_are_bounded_and_the_quietest_is_forgotten() {
     };
     for index in 0..=MAX_PEERS {
         let peer = Node::new(format!("peer-{index}"), "socket.io", "/");
-        pass(&peer, &mut node, &numbered(1), index as u64);
+        // The last comes when the first have fallen silent.
+        let now_ms = index as u64 + SILENT_AFTER_MS * u64::from(index == MAX_PEERS);
+        pass(&peer, &mut node, &numbered(1), now_ms);
     }
     assert_eq!(node.stats().peers, MAX_PEERS as u64);
     // The first was forgotten, so a jump means nothing; the last is known, so it does.
