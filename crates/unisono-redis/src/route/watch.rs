@@ -50,11 +50,11 @@ impl Route {
             }
             let wish = view.leave(&here.address);
             if let Some(wish) = &wish
-                && (wish.reason == Reason::Demoted || suspicion.as_ref() == Some(wish))
+                && (wish.reason == Reason::Demoted || suspicion == Some(wish.reason))
             {
                 return why(&here.address, wish, "the sentinels");
             }
-            suspicion = wish;
+            suspicion = wish.map(|wish| wish.reason);
         }
     }
 
@@ -72,13 +72,16 @@ impl Route {
                 None => false,
                 Some(wish) => match wish.reason {
                     Reason::Demoted => true,
-                    Reason::LeftBehind => suspicion.as_ref() == Some(wish),
+                    // Wherever it is to go: of a large cluster others are asked each time.
+                    Reason::LeftBehind => suspicion == Some(wish.reason),
                     Reason::Meeting => is_time && self.lets_us_in(&here, wish).await,
                 },
             };
             suspicion = match wish {
                 Some(wish) if is_sure => return why(&here.address, &wish, "the cluster"),
-                wish => wish.filter(|wish| wish.reason == Reason::LeftBehind),
+                wish => wish
+                    .map(|wish| wish.reason)
+                    .filter(|reason| *reason == Reason::LeftBehind),
             };
         }
     }
