@@ -2,10 +2,10 @@
 
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { Cluster, Redis } from "ioredis";
-import { createClient } from "redis";
+import { createClient, createCluster } from "redis";
 
 /** One server, `redis+sentinel://host:port,host:port/master-name`, or several URLs with commas between: a Redis Cluster. */
-function openIoredis(url) {
+function openIoredis(url, shardedSubscribers) {
   const sentinel = /^redis\+sentinel:\/\/([^/]+)\/(.+)$/.exec(url);
   if (sentinel) {
     const sentinels = sentinel[1].split(",").map((address) => {
@@ -14,12 +14,18 @@ function openIoredis(url) {
     });
     return new Redis({ sentinels, name: sentinel[2] });
   }
-  return url.includes(",") ? new Cluster(url.split(",")) : new Redis(url);
+  // Without the option it asks one node for the channels of all.
+  return url.includes(",") ? new Cluster(url.split(","), { shardedSubscribers }) : new Redis(url);
 }
 
-function open(library, url, onError) {
-  if (library === "ioredis") return openIoredis(url).on("error", onError);
-  if (library === "redis") return createClient({ url }).on("error", onError);
+function openNodeRedis(url) {
+  const rootNodes = url.split(",").map((url) => ({ url }));
+  return rootNodes.length > 1 ? createCluster({ rootNodes }) : createClient({ url });
+}
+
+function open(library, url, sharded, onError) {
+  if (library === "ioredis") return openIoredis(url, sharded).on("error", onError);
+  if (library === "redis") return openNodeRedis(url).on("error", onError);
   throw new Error(`REDIS_CLIENT must be ioredis or redis, not ${library}`);
 }
 
@@ -30,12 +36,12 @@ function open(library, url, onError) {
  */
 export async function openRedis(env, onError) {
   const library = env.REDIS_CLIENT ?? "ioredis";
-  const publisher = open(library, env.REDIS_URL, onError);
-  const subscriber = open(library, env.REDIS_URL, onError);
+  const sharded = env.REDIS_ADAPTER === "sharded";
+  const publisher = open(library, env.REDIS_URL, sharded, onError);
+  const subscriber = open(library, env.REDIS_URL, sharded, onError);
   if (library === "redis") await Promise.all([publisher.connect(), subscriber.connect()]);
 
   const key = env.REDIS_KEY ?? "socket.io";
-  const sharded = env.REDIS_ADAPTER === "sharded";
   const adapter = sharded
     ? createShardedAdapter(publisher, subscriber, { channelPrefix: key, subscriptionMode: env.SUBSCRIPTION_MODE ?? "dynamic" })
     : createAdapter(publisher, subscriber, {

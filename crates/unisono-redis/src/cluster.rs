@@ -56,6 +56,10 @@ impl Cluster {
         self.lock().slots.owner(slot).cloned()
     }
 
+    pub(crate) fn slots(&self) -> Slots {
+        self.lock().slots.clone()
+    }
+
     /// Masters and replicas.
     pub(crate) fn nodes(&self) -> Vec<Address> {
         self.lock().slots.nodes().cloned().collect()

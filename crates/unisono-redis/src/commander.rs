@@ -6,7 +6,7 @@ use redis::{Cmd, RedisError, Script, ServerErrorKind, Value};
 use tokio::time::timeout;
 use unisono_cluster::{Adapter, LinkState};
 
-use crate::config::Topology;
+use crate::config::{RedisConfig, Topology};
 use crate::failure::Failure;
 use crate::limits::REPLY_DEADLINE;
 use crate::link::{Connections, Link};
@@ -153,6 +153,11 @@ impl Commander {
     /// Which adapter the link speaks: scripts that publish do it with its [`publish_command`](Adapter::publish_command).
     pub fn adapter(&self) -> Adapter {
         self.link.config.adapter
+    }
+
+    /// What the link was started with.
+    pub fn config(&self) -> &RedisConfig {
+        &self.link.config
     }
 
     /// True when commands can be sent now.

@@ -53,11 +53,6 @@ pub enum ConfigError {
         /// The URL without user and password.
         redacted_url: String,
     },
-    /// The sharded adapter on a Redis Cluster.
-    #[error(
-        "the sharded adapter works on a single Redis, and not yet on a Redis Cluster: use the classic adapter there, or one redis:// URL"
-    )]
-    ShardedCluster,
     /// Not a valid URL of sentinels.
     #[error(
         "the Redis URL {redacted_url} is not valid: expected redis+sentinel://[user:password@]host[:port],host[:port]/master-name[/database]"
@@ -126,15 +121,10 @@ impl RedisConfig {
 
     /// Which adapter of Node.js the cluster speaks: classic by default. All nodes on this Redis and channel prefix need the same. The sharded
     /// one needs Redis 7: an older one does not know its commands, and the link stays down.
-    ///
-    /// # Errors
-    /// [`ConfigError::ShardedCluster`].
-    pub fn speaking(mut self, adapter: Adapter) -> Result<Self, ConfigError> {
-        if let (Adapter::Sharded(_), Topology::Cluster) = (adapter, &self.topology) {
-            return Err(ConfigError::ShardedCluster);
-        }
+    #[must_use]
+    pub fn speaking(mut self, adapter: Adapter) -> Self {
         self.adapter = adapter;
-        Ok(self)
+        self
     }
 
     /// The adapter that is spoken.

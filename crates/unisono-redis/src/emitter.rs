@@ -27,7 +27,7 @@ pub use error::EmitterError;
 ///
 /// Every call is awaited: it ends when Redis has confirmed, with the number of subscriptions that got the message. That is usually one for
 /// each node that serves the namespace, and zero if nobody listens: then nobody hears of it, ever, since nothing is kept. (In a Redis
-/// Cluster it counts those on one Redis node only.) What is awaited one after another arrives in that order.
+/// Cluster a classic one counts those on one Redis node only.) What is awaited one after another arrives in that order.
 ///
 /// Nothing is ever sent twice: a call that fails says whether the message may be published all the same
 /// ([`EmitterError::is_outcome_unknown`]).

@@ -19,7 +19,8 @@
 //! ```text
 //! sentinels    the link sits on the server that most of them name and that calls itself a master
 //! cluster      all links sit on one master, the owner of slot 0, so that they hear everything in one order; a publish reaches the
-//!              subscribers of every node; commands go to the owners of their keys
+//!              subscribers of every node; commands go to the owners of their keys. Of the sharded adapter each link has a bus connection to
+//!              every master, and a channel is subscribed and published at the owner of its slot
 //! ```
 //!
 //! What Redis does not let a link do shows in [`RedisBroker::refusal`], with the ACL rule that allows it ([`RedisConfig::acl_rules`] are

@@ -1,13 +1,15 @@
-//! The link: two connections that live and die together, and the one task that opens, watches and replaces them.
+//! The link: two connections (and one to each further master, for the sharded adapter in a Redis Cluster) that live and die together, and the one task that opens, watches and replaces them.
 
 mod driver;
 mod gate;
 mod machine;
+mod probes;
 mod session;
+mod shards;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, watch};
@@ -21,6 +23,7 @@ use crate::nodes::Nodes;
 
 pub(crate) use driver::run;
 pub(crate) use gate::{Gate, PROBE_PREFIX};
+pub(crate) use shards::Shards;
 
 /// What the tasks of one broker and its callers share.
 pub(crate) struct Link {
@@ -71,6 +74,8 @@ pub(crate) struct Turn {
 #[derive(Clone)]
 pub(crate) struct Connections {
     pub(crate) publisher: MultiplexedConnection,
+    /// Of the sharded adapter in a Redis Cluster: where everything is published instead.
+    pub(crate) shards: Option<Arc<Shards>>,
     pub(crate) commander: Nodes,
     pub(crate) generation: u64,
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::buffer::Outgoing;
 use crate::failure::{Deed, Failure};
-use crate::link::{Connections, Link};
+use crate::link::{Connections, Link, Shards};
 
 /// Sends until the link is closed. One pipeline is in flight at a time; what arrives meanwhile makes the next.
 pub(crate) async fn run(link: Arc<Link>) {
@@ -53,7 +53,6 @@ async fn send(
     connections: &mut watch::Receiver<Option<Connections>>,
     batch: &[Outgoing],
 ) {
-    let pipeline = pipeline(link.config.adapter.publish_command(), batch);
     let counters = &link.counters;
     let sent_ms = link.now_ms();
     let wanted = link.wanted_version();
@@ -63,10 +62,13 @@ async fn send(
             let mut followed = link.followed.subscribe();
             let _ = followed.wait_for(|&version| version >= wanted).await;
         }
+        if let Some(shards) = &current.shards {
+            return shards.publish(batch).await;
+        }
+        let pipeline = pipeline(link.config.adapter.publish_command(), batch.iter());
         let publisher = &mut current.publisher;
-        publisher
-            .send_packed_commands(&pipeline, 0, batch.len())
-            .await
+        let replies = publisher.send_packed_commands(&pipeline, 0, batch.len());
+        replies.await.map_err(|error| (error, link.gate.heard_ms()))
     };
     let replies = tokio::select! {
         replies = sending => replies,
@@ -85,12 +87,17 @@ async fn send(
             counters
                 .published
                 .fetch_add((batch.len() - refused) as u64, Ordering::Relaxed);
+            let is_outdated = |shards: &Arc<Shards>| shards.is_outdated();
+            if current.shards.as_ref().is_some_and(is_outdated) {
+                link.lost(current.generation, None);
+                let _ = connections.changed().await;
+            }
         }
-        Err(error) => {
+        Err((error, heard_ms)) => {
             counters
                 .unconfirmed
                 .fetch_add(batch.len() as u64, Ordering::Relaxed);
-            if error.is_timeout() && link.gate.heard_ms() > sent_ms {
+            if error.is_timeout() && heard_ms > sent_ms {
                 // The confirmation stands behind messages that this node has not got through yet: it is busy, not deaf.
                 return;
             }
@@ -102,7 +109,10 @@ async fn send(
 }
 
 /// Each with room for what it says: growing step by step costs more than the words.
-fn pipeline(command: &str, batch: &[Outgoing]) -> Pipeline {
+pub(crate) fn pipeline<'a>(
+    command: &str,
+    batch: impl ExactSizeIterator<Item = &'a Outgoing>,
+) -> Pipeline {
     const WORDS: usize = 3;
     let mut pipeline = Pipeline::with_capacity(batch.len());
     for message in batch {

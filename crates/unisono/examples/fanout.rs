@@ -79,7 +79,7 @@ async fn run(port: u16) -> Result<(), Box<dyn std::error::Error>> {
         io = io.queue_limits(bytes.parse()?, 4096);
     }
     if let Ok(url) = std::env::var("REDIS_URL") {
-        let config = RedisConfig::parse(&url)?.speaking(adapter()?)?;
+        let config = RedisConfig::parse(&url)?.speaking(adapter()?);
         io = io.broker(Arc::new(RedisBroker::start(config)), "socket.io");
     }
     let io = io.build();

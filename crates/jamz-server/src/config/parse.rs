@@ -10,6 +10,7 @@ use super::{
     Auth, Config, DRAIN_CEILING, Limits, LogFormat, MAX_PAYLOAD_CEILING_BYTES,
     MAX_PAYLOAD_FLOOR_BYTES, Rate, RedisSettings, Secret, Source, limits, names,
 };
+use crate::store::fits;
 
 /// Reads one variable after another and remembers what was wrong.
 pub(super) struct Reader<'a> {
@@ -132,9 +133,17 @@ impl<'a> Reader<'a> {
             },
         );
         let url = url?;
-        match RedisConfig::parse(&url).and_then(|config| config.speaking(adapter)) {
+        match RedisConfig::parse(&url) {
             Ok(config) => {
-                let config = self.redis_access(config);
+                let config = self.redis_access(config.speaking(adapter));
+                if !fits(&config, &key) {
+                    self.errors.push(ConfigError::Malformed {
+                        name: names::REDIS_KEY,
+                        value: key,
+                        expected: "without { and }, or with a hash tag such as {jamz}, where the sharded adapter is on a Redis Cluster: the sessions must be where their channel is",
+                    });
+                    return None;
+                }
                 let access = self.shown_access();
                 Some(RedisSettings {
                     url,

@@ -15,6 +15,7 @@
 //!
 //! One suite of tests runs on [`MemoryStore`] and on [`RedisStore`].
 
+mod keys;
 mod memory;
 mod redis;
 mod rights;
@@ -22,6 +23,7 @@ mod rights;
 use std::future::Future;
 use std::pin::Pin;
 
+pub(crate) use keys::fits;
 pub use memory::{MAX_MEMORY_SESSIONS, MemoryStore, SharedSessions};
 pub use redis::{NEW_SESSION_TTL, RedisStore, SESSION_TTL};
 pub use rights::{Trial, acl_rules, answers_to, try_rights};

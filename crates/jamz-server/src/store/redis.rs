@@ -1,7 +1,7 @@
 //! Sessions in Redis: one hash each, changed by two scripts.
 //!
 //! The hash of a session is `jamz:session:<id>`, that of the default session
-//! `jamz:default-session`. A channel prefix (`REDIS_KEY`) other than the default puts itself
+//! `jamz:default-session`; [`keys`](super::keys) says when they are called otherwise. A channel prefix (`REDIS_KEY`) other than the default puts itself
 //! in between (`jamz:<key>:session:<id>`), so that two installations can share one Redis.
 
 use std::time::Duration;
@@ -10,8 +10,8 @@ use unisono_cluster::classic::Template;
 use unisono_redis::redis::{self, Script, Value};
 use unisono_redis::{CommandError, Commander};
 
+use super::keys::key_prefix;
 use super::{Outcome, Replaced, Store, StoreFuture, Unavailable};
-use crate::config::names::DEFAULT_REDIS_KEY;
 use crate::session::{Change, MAX_REVISION, Part, Register, SessionId, SessionState};
 
 /// How long a session outlives its first change, if no second follows. Ids cost nothing to
@@ -42,8 +42,8 @@ impl RedisStore {
     /// prefix `key`.
     pub fn new(commander: Commander, key: &str) -> Self {
         Self {
+            prefix: key_prefix(commander.config(), key),
             commander,
-            prefix: key_prefix(key),
             commit: Script::new(COMMIT),
             replace: Script::new(REPLACE),
         }
@@ -133,14 +133,6 @@ impl Store for RedisStore {
                 _ => Err(unexpected()),
             }
         })
-    }
-}
-
-/// What the keys of pods with the channel prefix `key` begin with.
-pub(super) fn key_prefix(key: &str) -> String {
-    match key {
-        DEFAULT_REDIS_KEY => "jamz:".to_owned(),
-        key => format!("jamz:{key}:"),
     }
 }
 

@@ -6,7 +6,7 @@ use unisono_cluster::sharded::private_channel;
 use unisono_redis::redis::{self, Script};
 use unisono_redis::{CommandError, Commander, RedisConfig};
 
-use super::redis::key_prefix;
+use super::keys::{braces, key_prefix};
 use crate::config::RedisSettings;
 
 const TRIAL: &str = include_str!("rights.lua");
@@ -16,7 +16,7 @@ const COMMANDS: &str =
 
 /// The ACL rules that let a pod do all it does, for a line `ACL SETUSER <user> on ><password> <these>`.
 pub fn acl_rules(config: &RedisConfig, key: &str) -> String {
-    let prefix = key_prefix(key);
+    let prefix = key_prefix(config, key);
     let link = config.acl_rules();
     let requests = match config.adapter() {
         Adapter::Classic => format!(" &{key}-request#/#* &{key}-response#/#*"),
@@ -33,8 +33,10 @@ pub fn acl_rules(config: &RedisConfig, key: &str) -> String {
 /// something else went wrong.
 pub async fn try_rights(commander: &Commander, settings: &RedisSettings) -> Result<(), Trial> {
     // No session has an empty id, and no node this name.
-    let key = format!("{}session:", key_prefix(&settings.key));
-    let trial_id = format!("trial-{}", std::process::id());
+    let key = format!("{}session:", key_prefix(&settings.config, &settings.key));
+    // Where commits go, in a Redis Cluster.
+    let tag = braces(&settings.config, &settings.key).unwrap_or_default();
+    let trial_id = format!("{tag}trial-{}", std::process::id());
     let adapter = settings.config.adapter();
     let channel = answers_to(adapter, &settings.key, &trial_id);
     let publish = adapter.publish_command();

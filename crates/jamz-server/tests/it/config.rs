@@ -150,11 +150,10 @@ fn what_is_wrong_is_named_with_the_way_out() {
         &[url, (names::REDIS_SUBSCRIPTION_MODE, "static")],
         &["REDIS_SUBSCRIPTION_MODE is set, but REDIS_ADAPTER=sharded is not"],
     );
+    let cluster = (names::REDIS_URL, "redis://a,redis://b");
     check(
-        &[(names::REDIS_URL, "redis://a,redis://b"), sharded],
-        &[
-            "cannot be used: the sharded adapter works on a single Redis, and not yet on a Redis Cluster",
-        ],
+        &[cluster, sharded, (names::REDIS_KEY, "a}b")],
+        &["REDIS_KEY is \"a}b\", but must be without { and }, or with a hash tag"],
     );
     check(
         &[("REDIS_HOST", "h")],

@@ -6,6 +6,7 @@ use jamz_server::config::names;
 use serde_json::{Value, json};
 use unisono_client::{Client, Event, Options};
 use unisono_cluster::classic::request_channel;
+use unisono_cluster::sharded::main_channel;
 use unisono_test::{Conversation, RedisCluster, RedisSentinels};
 
 use crate::cli::run;
@@ -19,12 +20,44 @@ struct House {
     node: Conversation,
     session: String,
     clients: [TestClient; 3],
+    /// Those who listen to it are counted.
+    requests: String,
 }
 
 impl House {
     async fn on(redis: &str, session: &str) -> Self {
         let pods = [TestPod::joined(redis).await, TestPod::joined(redis).await];
         let node = Conversation::node_pod(redis).await;
+        let requests = request_channel("socket.io", "/");
+        Self::of(pods, node, session, requests).await
+    }
+
+    /// The same with the sharded adapter, and with this client library in Node.js.
+    async fn sharded(redis: &str, session: &str, mode: &str, library: &str) -> Self {
+        let settings = [
+            (names::REDIS_URL, redis),
+            (names::REDIS_ADAPTER, "sharded"),
+            (names::REDIS_SUBSCRIPTION_MODE, mode),
+        ];
+        let pods = [
+            TestPod::start(&settings).await,
+            TestPod::start(&settings).await,
+        ];
+        for pod in &pods {
+            pod.await_link().await;
+        }
+        let environment = [
+            ("REDIS_URL", redis),
+            ("REDIS_ADAPTER", "sharded"),
+            ("SUBSCRIPTION_MODE", mode),
+            ("REDIS_CLIENT", library),
+        ];
+        let node = Conversation::start("peers/node-pod.js", &environment).await;
+        let requests = main_channel("socket.io", "/");
+        Self::of(pods, node, session, requests).await
+    }
+
+    async fn of(pods: [TestPod; 2], node: Conversation, session: &str, requests: String) -> Self {
         let url = node.ready["url"].as_str().expect("it says where it is");
         let connected = Client::connect(url, Options::default()).await;
         let (client, events) = connected.expect("the Node pod takes clients");
@@ -45,6 +78,7 @@ impl House {
             node,
             session: session.to_owned(),
             clients: [a, b, stranger],
+            requests,
         }
     }
 
@@ -124,8 +158,7 @@ impl House {
         let started = Instant::now();
         loop {
             let by_node = self.node.try_command("server_count", json!({})).await;
-            let channel = request_channel("socket.io", "/");
-            let by_ours = self.pods[0].app.link().count(&channel).await;
+            let by_ours = self.pods[0].app.link().count(&self.requests).await;
             if by_node == Ok(json!(3)) && by_ours == Ok(3) {
                 return;
             }
@@ -140,7 +173,12 @@ impl House {
 
 /// The doctor looks at it from outside as a pod would, and is counted by nobody.
 fn check_doctor(redis: &str) {
-    let (status, text) = run(&["doctor"], &[(names::REDIS_URL, redis)]);
+    let text = ask_doctor(&[(names::REDIS_URL, redis)]);
+    assert!(text.contains("pods that answer requests: 3"), "{text}");
+}
+
+fn ask_doctor(settings: &[(&str, &str)]) -> String {
+    let (status, text) = run(&["doctor"], settings);
     assert_eq!(status, Some(0), "{text}");
     for line in [
         "ok    reachable",
@@ -149,7 +187,7 @@ fn check_doctor(redis: &str) {
     ] {
         assert!(text.contains(line), "{text}");
     }
-    assert!(text.contains("pods that answer requests: 3"), "{text}");
+    text
 }
 
 /// The payload of an event that comes within a moment, past those that are not wanted.
@@ -192,6 +230,63 @@ async fn pods_play_in_unison_on_a_cluster_and_after_its_failover() {
     println!(
         "in unison {:?} after the cluster has settled",
         settled.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_play_in_unison_on_a_sharded_cluster_in_every_mode() {
+    let cluster = RedisCluster::start(false).await;
+    let redis = cluster.url("");
+    for (mode, library) in [
+        ("static", "ioredis"),
+        ("dynamic", "redis"),
+        ("dynamic-private", "ioredis"),
+    ] {
+        let session = format!("s-{mode}");
+        let mut house = House::sharded(&redis, &session, mode, library).await;
+        house.await_unison("before").await;
+        let text = ask_doctor(&[
+            (names::REDIS_URL, &redis),
+            (names::REDIS_ADAPTER, "sharded"),
+            (names::REDIS_SUBSCRIPTION_MODE, mode),
+        ]);
+        assert!(text.contains("pods seen: 3"), "{text}");
+        let key = format!("{{socket.io#/#}}jamz:session:{session}");
+        assert_eq!(cluster.owner(&key), cluster.owner("socket.io#/#"));
+        house.node.kill().await;
+        let [one, two] = house.pods;
+        one.end().await;
+        two.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_play_in_unison_after_the_shard_of_their_sessions_has_failed_over() {
+    let mut cluster = RedisCluster::start(true).await;
+    let mut house = House::sharded(&cluster.url(""), "s1", "dynamic", "ioredis").await;
+    house.await_unison("before").await;
+    let at = cluster.owner("socket.io#/#");
+    cluster.nodes()[at].kill9();
+    cluster.await_settled().await;
+    let settled = Instant::now();
+    house.await_unison("after").await;
+    println!(
+        "in unison {:?} after the cluster has settled",
+        settled.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_play_in_unison_after_the_slot_of_their_sessions_has_moved() {
+    let cluster = RedisCluster::start(false).await;
+    let mut house = House::sharded(&cluster.url(""), "s1", "dynamic", "ioredis").await;
+    house.await_unison("before").await;
+    let to = (cluster.owner("socket.io#/#") + 1) % RedisCluster::MASTERS;
+    cluster.move_slot("socket.io#/#", to, async || {}).await;
+    house.await_unison("after").await;
+    assert_eq!(
+        cluster.owner("{socket.io#/#}jamz:session:s1"),
+        cluster.owner("socket.io#/#")
     );
 }
 

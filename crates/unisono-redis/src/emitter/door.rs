@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use unisono_cluster::{Adapter, Emission};
 
+use crate::cluster::Cluster;
 use crate::commander::{CommandError, CommandErrorKind};
 use crate::config::RedisConfig;
 use crate::failure::Failure;
+use crate::nodes::{Nodes, Request, RequestError};
 use crate::route::{Here, Place, Route};
 
 /// Where what is emitted goes out.
@@ -35,7 +36,7 @@ struct Current {
 
 #[derive(Clone)]
 struct Connection {
-    redis: MultiplexedConnection,
+    nodes: Nodes,
     /// Broken, or not to be trusted any more.
     is_lost: Arc<AtomicBool>,
     /// Looks whether the server is still the right one, until nobody has this connection any more.
@@ -83,29 +84,37 @@ impl Door {
         emission: &Emission,
     ) -> Result<u64, CommandError> {
         let deadline = Instant::now() + self.deadline;
-        let mut connection = match timeout_at(deadline, self.connection()).await {
+        let connection = match timeout_at(deadline, self.connection()).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(failure)) => return Err(unavailable(failure.into())),
             Err(_) => return Err(unavailable(late())),
         };
         let mut command = redis::cmd(self.config.adapter.publish_command());
         command.arg(&emission.channel).arg(&emission.payload[..]);
-        let reply = timeout_at(deadline, command.query_async(&mut connection.redis)).await;
-        let (kind, source) = match reply {
-            Ok(Ok(subscriptions)) => {
+        let request = Request {
+            command: &command,
+            script: None,
+        };
+        let mut at = None;
+        let reply = timeout_at(deadline, connection.nodes.run(&request, &mut at)).await;
+        let error = match reply.ok().transpose().map_err(sorted) {
+            Ok(Some(reply)) => {
+                let subscriptions = redis::from_redis_value(reply);
+                let subscriptions = subscriptions.map_err(|error| refused(error.into()))?;
                 self.note(nsp, subscriptions);
                 return Ok(subscriptions);
             }
-            Ok(Err(error)) if error.is_unrecoverable_error() => {
-                (CommandErrorKind::Disconnected, Some(error))
-            }
-            Ok(Err(error)) => {
-                return Err(CommandError::new(CommandErrorKind::Refused, Some(error)));
-            }
-            Err(_) => (CommandErrorKind::Timeout, None),
+            Ok(None) => CommandError::new(CommandErrorKind::Timeout, None),
+            Err(error) => error,
         };
-        connection.is_lost.store(true, Ordering::Release);
-        Err(CommandError::new(kind, source))
+        if error.is_outcome_unknown() {
+            match at {
+                None => connection.is_lost.store(true, Ordering::Release),
+                // Another node of the cluster.
+                Some(node) => connection.nodes.give_up(&node),
+            }
+        }
+        Err(error)
     }
 
     async fn connection(&self) -> Result<Connection, Failure> {
@@ -135,7 +144,7 @@ impl Door {
                 }
                 Ok::<_, Infallible>(())
             });
-        let Place { address, .. } = match route.find().await {
+        let Place { address, slots } = match route.find().await {
             Ok(place) => place,
             Err(failure) => {
                 route.failed(&failure);
@@ -145,10 +154,19 @@ impl Door {
         let opened = self.config.connect_named(&address, &options, "emit").await;
         let redis = opened.inspect_err(|failure| route.failed(failure))?;
         route.arrived();
+        // A classic message reaches the subscribers of every node, from any of them.
+        let cluster = slots
+            .filter(|_| matches!(self.config.adapter, Adapter::Sharded(_)))
+            .map(|slots| Arc::new(Cluster::new(self.config.clone(), slots)));
+        let nodes = Nodes {
+            home: redis.clone(),
+            home_address: address.clone(),
+            cluster: cluster.clone(),
+        };
         let here = Here {
             address,
-            connection: redis.clone(),
-            cluster: None,
+            connection: redis,
+            cluster,
             probe_channel: None,
         };
         let (elsewhere, noticed) = (route.clone().until_elsewhere(here), is_lost.clone());
@@ -157,7 +175,7 @@ impl Door {
             noticed.store(true, Ordering::Release);
         });
         Ok(Connection {
-            redis,
+            nodes,
             is_lost,
             _watch: Arc::new(AbortOnDrop(watch.abort_handle())),
         })
@@ -181,4 +199,23 @@ fn unavailable(source: RedisError) -> CommandError {
 
 fn late() -> RedisError {
     std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection in time").into()
+}
+
+fn refused(source: RedisError) -> CommandError {
+    CommandError::new(CommandErrorKind::Refused, Some(source))
+}
+
+fn sorted(error: RequestError) -> CommandError {
+    match error {
+        RequestError::Unreachable => CommandError::new(CommandErrorKind::Unavailable, None),
+        RequestError::Home(error) | RequestError::Elsewhere(error) if error.is_timeout() => {
+            CommandError::new(CommandErrorKind::Timeout, Some(error))
+        }
+        RequestError::Home(error) | RequestError::Elsewhere(error)
+            if error.is_unrecoverable_error() =>
+        {
+            CommandError::new(CommandErrorKind::Disconnected, Some(error))
+        }
+        RequestError::Home(error) | RequestError::Elsewhere(error) => refused(error),
+    }
 }

@@ -51,7 +51,7 @@ impl Driver {
         self.take_signals().await;
         let now_ms = self.link.now_ms();
         self.link.buffer.expire(now_ms);
-        let step = self.machine.poll(now_ms, self.link.gate.heard_ms());
+        let step = self.machine.poll(now_ms, self.heard_ms());
         self.link
             .counters
             .probes_failed
@@ -140,9 +140,22 @@ impl Driver {
         self.machine.attempt_failed(self.link.now_ms());
     }
 
+    /// The moment up to which something came on every connection that is listened to.
+    fn heard_ms(&self) -> u64 {
+        let session = self.session.as_ref();
+        match session.and_then(|session| session.connections.shards.as_ref()) {
+            Some(shards) => shards.heard_ms(),
+            None => self.link.gate.heard_ms(),
+        }
+    }
+
     /// Sent through the publisher, so that the probe tests both directions. Nobody waits for the reply: what counts is that it is heard.
     fn probe(&self) {
         let Some(session) = &self.session else { return };
+        if let Some(shards) = &session.connections.shards {
+            shards.probe();
+            return;
+        }
         let mut publisher = session.connections.publisher.clone();
         let mut probe = redis::cmd(self.link.config.adapter.publish_command());
         probe.arg(self.link.gate.probe_channel()).arg("");

@@ -42,6 +42,7 @@ impl Gate {
         }
     }
 
+    /// In a Redis Cluster of the sharded adapter there is one for each master, whose name begins with this.
     pub(crate) fn probe_channel(&self) -> &str {
         &self.probe_channel
     }
@@ -96,7 +97,7 @@ impl Gate {
             return;
         }
         self.heard_ms.store(now_ms, Ordering::Relaxed);
-        if channel == self.probe_channel {
+        if channel.starts_with(&self.probe_channel) {
             return;
         }
         self.received.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value};
 use tokio::task::AbortHandle;
 use unisono_cluster::{Adapter, Subscription};
 
-use super::{Connections, Link, Turn};
+use super::{Connections, Link, Shards, Turn};
 use crate::cluster::Cluster;
 use crate::config::Address;
 use crate::connect::{Role, attempt_options};
@@ -47,19 +47,26 @@ impl Session {
     ) -> Result<Self, Failure> {
         let Place { address, slots } = route.find().await?;
         let config = &link.config;
+        let cluster = slots.map(|slots| Arc::new(Cluster::new(config.clone(), slots)));
         let heard = attempt_options().set_push_sender(push_handler(link, generation));
         link.gate.admit(generation);
-        let ((bus, uncounted), home) = tokio::try_join!(
-            open_bus(link, &address, &heard),
-            config.connect_named(&address, &heard, "cmd"),
-        )?;
+        let opening = async {
+            match (config.adapter, &cluster) {
+                (Adapter::Sharded(_), Some(cluster)) => {
+                    open_shards(link, generation, &address, cluster).await
+                }
+                _ => open_bus(link, &address, &heard).await,
+            }
+        };
+        let ((bus, shards, uncounted), home) =
+            tokio::try_join!(opening, config.connect_named(&address, &heard, "cmd"),)?;
         match uncounted {
             Some(failure) => link.note_uncounted(failure),
             None => link.note_let(),
         }
-        let cluster = slots.map(|slots| Arc::new(Cluster::new(config.clone(), slots)));
         let connections = Connections {
             publisher: bus.clone(),
+            shards: shards.clone(),
             commander: Nodes {
                 home: home.clone(),
                 home_address: address.clone(),
@@ -73,7 +80,16 @@ impl Session {
             cluster,
             probe_channel: Some(link.gate.probe_channel().to_owned()),
         };
-        let watch = watch(link, generation, route.clone().until_elsewhere(here));
+        let elsewhere = route.clone().until_elsewhere(here);
+        let watch = match shards {
+            None => watch(link, generation, elsewhere),
+            Some(shards) => watch(link, generation, async move {
+                tokio::select! {
+                    failure = elsewhere => failure,
+                    failure = shards.until_strayed() => failure,
+                }
+            }),
+        };
         Ok(Self {
             bus,
             adapter: config.adapter,
@@ -123,9 +139,12 @@ impl Session {
         Ok(())
     }
 
-    /// One command for each shard channel, in one pipeline: two channels in one command may belong to two nodes of a Redis Cluster.
-    async fn each(&mut self, command: &str, batch: &[Subscription]) -> RedisResult<()> {
+    /// One command for each shard channel, in one pipeline: two channels in one command may be of two slots of a Redis Cluster.
+    async fn each(&mut self, command: &'static str, batch: &[Subscription]) -> RedisResult<()> {
         let channels = split(batch).1;
+        if let Some(shards) = &self.connections.shards {
+            return shards.each(command, &channels).await;
+        }
         let mut pipeline = redis::pipe();
         for channel in &channels {
             pipeline.cmd(command).arg(channel);
@@ -172,16 +191,32 @@ impl Session {
     }
 }
 
+/// The connection for publishes and messages, those to all masters where each has its own, and why counting is refused if it is.
+type Opened = (MultiplexedConnection, Option<Arc<Shards>>, Option<Failure>);
+
 /// The connection for publishes and messages, with why counting is refused if it is.
 async fn open_bus(
     link: &Link,
     address: &Address,
     options: &AsyncConnectionConfig,
-) -> Result<(MultiplexedConnection, Option<Failure>), Failure> {
+) -> Result<Opened, Failure> {
     let config = &link.config;
     let mut bus = config.connect(address, Role::Server, options).await?;
     let uncounted = trial::attempt(&mut bus, config, "bus", link.gate.probe_channel()).await?;
-    Ok((bus, uncounted))
+    Ok((bus, None, uncounted))
+}
+
+/// One such connection to every master.
+async fn open_shards(
+    link: &Arc<Link>,
+    generation: u64,
+    address: &Address,
+    cluster: &Arc<Cluster>,
+) -> Result<Opened, Failure> {
+    let (shards, uncounted) = Shards::open(link, generation, cluster.clone()).await?;
+    let bus = shards.bus(address);
+    let bus = bus.ok_or_else(|| Failure::new(format!("{address} serves no slot any more")))?;
+    Ok((bus, Some(Arc::new(shards)), uncounted))
 }
 
 /// Gives the link up when the server is no longer the right one.
@@ -205,7 +240,7 @@ fn watch(
 
 /// Runs in the task that reads the socket: while the inbox works, nothing more is read, and nothing is queued.
 /// Both connections have it, so that the loss of either is noticed at once.
-fn push_handler(
+pub(super) fn push_handler(
     link: &Arc<Link>,
     generation: u64,
 ) -> impl Fn(PushInfo) -> Result<(), Infallible> + Send + Sync + 'static {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep};
+use unisono_cluster::Adapter;
 
 use super::judgement::{ClusterView, Move, Reason};
 use super::sentinel::{Sentinels, role};
@@ -59,11 +60,13 @@ impl Route {
     }
 
     async fn until_left_by_cluster(mut self, mut here: Here) -> Failure {
+        // Of the sharded adapter each channel has its own place.
+        let must_meet = self.config.adapter == Adapter::Classic;
         let mut may_return = Instant::now() + RETURN_AFTER;
         let mut suspicion = None;
         loop {
             pause(suspicion.is_some()).await;
-            let is_time = Instant::now() >= may_return;
+            let is_time = must_meet && Instant::now() >= may_return;
             let wish = self.look_at_cluster(&mut here, is_time).await;
             if is_time {
                 may_return = Instant::now() + RETURN_AFTER;

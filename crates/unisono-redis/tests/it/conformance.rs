@@ -42,7 +42,6 @@ async fn redis(adapter: Adapter) {
     let config = RedisConfig::parse(&server.url())
         .expect("valid")
         .speaking(adapter)
-        .expect("a single Redis")
         .publish_buffer(64 << 20, 100_000, std::time::Duration::from_secs(60));
     let maker = || {
         (0..3)

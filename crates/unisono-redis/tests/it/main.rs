@@ -9,5 +9,6 @@ mod outages;
 mod paths;
 mod sentinels;
 mod sharded;
+mod shards;
 mod support;
 mod versions;

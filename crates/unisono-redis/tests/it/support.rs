@@ -38,7 +38,7 @@ impl Node {
 
     pub(crate) async fn up_speaking(url: &str, adapter: Adapter) -> Self {
         let config = RedisConfig::parse(url).expect("the URL of a test is valid");
-        let node = Self::start_with(config.speaking(adapter).expect("a single Redis"));
+        let node = Self::start_with(config.speaking(adapter));
         node.await_state(LinkState::Subscribed).await;
         node
     }

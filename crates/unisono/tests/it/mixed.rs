@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use unisono::{Adapter, Io, LinkState, SubscriptionMode};
 use unisono_redis::{RedisBroker, RedisConfig};
-use unisono_test::{Conversation, RedisServer, await_until};
+use unisono_test::{Conversation, RedisCluster, RedisServer, await_until};
 
 use crate::raw::PATIENCE;
 use crate::requests::mode_of;
@@ -16,14 +16,42 @@ struct Cluster {
     ours: Vec<TestServer>,
     node: Conversation,
     clients: Conversation,
-    redis: RedisServer,
+    redis: Redis,
+}
+
+/// One Redis, or a Redis Cluster.
+enum Redis {
+    One(RedisServer),
+    Cluster(RedisCluster),
+}
+
+impl Redis {
+    fn url(&self) -> String {
+        match self {
+            Self::One(server) => server.url(),
+            Self::Cluster(cluster) => cluster.url(""),
+        }
+    }
+
+    /// How many listen to a shard channel.
+    fn listeners(&mut self, channel: &str) -> usize {
+        let count = |server: &RedisServer| {
+            let reply = server.command(&["PUBSUB", "SHARDNUMSUB", channel]);
+            let count = reply.lines().last().and_then(|line| line.parse().ok());
+            count.unwrap_or(0_usize)
+        };
+        match self {
+            Self::One(server) => count(server),
+            Self::Cluster(cluster) => cluster.nodes().iter().map(count).sum(),
+        }
+    }
 }
 
 const CLIENTS: [&str; 6] = ["n-a", "n-b", "x-a", "x-b", "y-a", "y-b"];
 
-async fn pod(redis: &RedisServer, adapter: Adapter) -> TestServer {
+async fn pod(redis: &Redis, adapter: Adapter) -> TestServer {
     let config = RedisConfig::parse(&redis.url()).unwrap();
-    let broker = Arc::new(RedisBroker::start(config.speaking(adapter).unwrap()));
+    let broker = Arc::new(RedisBroker::start(config.speaking(adapter)));
     let io = Io::builder()
         .namespace(namespace("/"))
         .broker(broker, "socket.io")
@@ -38,11 +66,15 @@ async fn pod(redis: &RedisServer, adapter: Adapter) -> TestServer {
 
 impl Cluster {
     async fn start(adapter: Adapter) -> Self {
-        let redis = RedisServer::start();
+        Self::on(Redis::One(RedisServer::start()), adapter, "ioredis").await
+    }
+
+    async fn on(redis: Redis, adapter: Adapter, library: &str) -> Self {
         let ours = vec![pod(&redis, adapter).await, pod(&redis, adapter).await];
         let url = redis.url();
         let environment = [
             ("REDIS_URL", url.as_str()),
+            ("REDIS_CLIENT", library),
             ("REDIS_ADAPTER", adapter.as_str()),
             ("SUBSCRIPTION_MODE", mode_of(adapter)),
         ];
@@ -62,7 +94,7 @@ impl Cluster {
             clients.open(name, &urls[index / 2], transports).await;
             clients.emit_ack(name, "join", json!([name[2..]])).await;
         }
-        let cluster = Self {
+        let mut cluster = Self {
             ours,
             node,
             clients,
@@ -77,12 +109,11 @@ impl Cluster {
     }
 
     /// Until all pods listen to the channels of both rooms: what is sent to one before reaches nobody, as for Node.js.
-    async fn await_rooms(&self) {
+    async fn await_rooms(&mut self) {
         for room in ["a", "b"] {
             let channel = format!("socket.io#/#{room}#");
             await_until("the room is followed", PATIENCE, || {
-                let count = self.redis.command(&["PUBSUB", "SHARDNUMSUB", &channel]);
-                count.ends_with("\n3")
+                self.redis.listeners(&channel) == 3
             })
             .await;
         }
@@ -175,8 +206,23 @@ async fn every_broadcast_crosses_from_each_pod_to_all_exactly_once_sharded() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_broadcast_crosses_from_each_pod_to_all_exactly_once_on_a_sharded_cluster() {
+    for (mode, library) in SubscriptionMode::ALL
+        .into_iter()
+        .zip(["ioredis", "redis", "ioredis"])
+    {
+        let redis = Redis::Cluster(RedisCluster::start(false).await);
+        let adapter = Adapter::Sharded(mode);
+        every_broadcast_crosses_in(Cluster::on(redis, adapter, library).await).await;
+    }
+}
+
 async fn every_broadcast_crosses(adapter: Adapter) {
-    let mut cluster = Cluster::start(adapter).await;
+    every_broadcast_crosses_in(Cluster::start(adapter).await).await;
+}
+
+async fn every_broadcast_crosses_in(mut cluster: Cluster) {
     let args = json!([
         1,
         -1.5,

@@ -20,7 +20,7 @@ async fn serve(broker: Arc<dyn Broker>) -> TestServer {
 
 async fn pod(redis: &RedisServer, mode: SubscriptionMode) -> TestServer {
     let config = RedisConfig::parse(&redis.url()).unwrap();
-    let config = config.speaking(Adapter::Sharded(mode)).unwrap();
+    let config = config.speaking(Adapter::Sharded(mode));
     let server = serve(Arc::new(RedisBroker::start(config))).await;
     await_up(&server).await;
     server

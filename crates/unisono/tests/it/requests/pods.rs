@@ -50,7 +50,7 @@ impl Ours {
             async move { event.ack.send(&json!({ "from": "ours" })).unwrap() }
         };
         let config = RedisConfig::parse(&redis.url()).unwrap();
-        let broker = RedisBroker::start(config.speaking(adapter).unwrap());
+        let broker = RedisBroker::start(config.speaking(adapter));
         let io = Io::builder()
             .namespace(namespace("/").on_server_side("sse", answer))
             .namespace(namespace(SECOND))
