@@ -92,6 +92,7 @@ pub enum Received {
 
 /// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NodeStats {
     /// Messages of peers to deliver.
     pub delivered: u64,
@@ -154,7 +155,7 @@ impl Node {
     pub fn speaking(mut self, adapter: Adapter) -> Self {
         if let Adapter::Sharded(_) = adapter {
             self.tail = Tail::new(&self.uid, &self.nsp);
-            self.questions = Questions::sharded(&self.uid);
+            self.questions.become_sharded(&self.uid);
         }
         self.adapter = adapter;
         self

@@ -104,13 +104,11 @@ impl Questions {
     }
 
     /// The same with ids of 16 hexadecimal digits: the first eight of the uid, and eight that count.
-    pub(super) fn sharded(uid: &str) -> Self {
-        let prefix = uid.get(..HALF_AN_ID).unwrap_or(uid);
-        Self {
-            prefix: prefix.to_owned(),
-            format: IdFormat::Hexadecimal,
-            ..Self::new(uid)
-        }
+    pub(super) fn become_sharded(&mut self, uid: &str) {
+        uid.get(..HALF_AN_ID)
+            .unwrap_or(uid)
+            .clone_into(&mut self.prefix);
+        self.format = IdFormat::Hexadecimal;
     }
 
     /// What is kept counts there from now on.

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use unisono_cluster::limits::ECHO_DEADLINE_MS;
 use unisono_cluster::sharded::{Body, decode, encode};
 use unisono_cluster::{
-    Adapter, Answer, AnswerBody, Awaited, Broadcast, Extension, Listener, Members, Node, Received,
-    Request, RequestBody, RequestError, Roll, Subscription, SubscriptionMode,
+    Adapter, Answer, AnswerBody, Awaited, Broadcast, Extension, Ledger, Listener, Members, Node,
+    Received, Request, RequestBody, RequestError, Roll, Subscription, SubscriptionMode,
 };
 use unisono_proto::Value;
 
@@ -221,6 +221,24 @@ fn answer(from: &Node, request: &Request, body: AnswerBody) -> (String, Bytes) {
             })
             .expect("it encodes"),
     )
+}
+
+#[test]
+fn a_node_keeps_its_ledger_whichever_is_said_first() {
+    let adapter = Adapter::Sharded(SubscriptionMode::Dynamic);
+    let plain = || Node::new(ADA, "socket.io", "/");
+    for ledger_first in [true, false] {
+        let ledger = Ledger::default();
+        let mut ada = match ledger_first {
+            true => plain().keeping_in(ledger.clone()).speaking(adapter),
+            false => plain().speaking(adapter).keeping_in(ledger.clone()),
+        };
+        let mut bob = dynamic(BOB);
+        let request = ask(&mut ada, &mut bob, RequestBody::Broadcast(hello()));
+        let (channel, payload) = answer(&bob, &request, AnswerBody::Ack(Some(str("first"))));
+        assert_eq!(hear(&mut ada, &channel, &payload), Received::Answer);
+        assert!(ledger.bytes() > 0, "ledger first: {ledger_first}");
+    }
 }
 
 #[test]
