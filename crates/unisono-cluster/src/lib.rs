@@ -53,7 +53,7 @@ pub use classic::{
     Answer, AnswerBody, Beat, Change, DecodeError, EncodeError, Identity, Published, Request,
     RequestBody, RequestError, Template,
 };
-pub use emission::Emission;
+pub use emission::{Emission, Instruction};
 pub use membership::{Member, Membership, NodeName};
 pub use memory::{MemoryBroker, MemoryBus};
 pub use node::{

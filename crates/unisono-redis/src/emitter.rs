@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use unisono_cluster::classic::RESERVED_SERVER_SIDE;
-use unisono_cluster::{Broadcast, Emission, Members, RequestBody};
+use unisono_cluster::{Broadcast, Emission, Instruction, Members};
 use unisono_proto::Value;
 use unisono_proto::socket::RESERVED_EVENTS;
 use unisono_proto::value::to_args;
@@ -125,12 +125,16 @@ impl Emitter {
         data: &T,
     ) -> impl Future<Output = Result<u64, EmitterError>> + Send + use<T> {
         let args = event_args(event, data, &RESERVED_SERVER_SIDE);
-        let body = args.map(|args| RequestBody::ServerSideEmit { args });
-        self.clone().request(body)
+        let instruction = args.map(|args| Instruction::ServerSideEmit { args });
+        self.clone().instruct(instruction)
     }
 
-    async fn request(self, body: Result<RequestBody, EmitterError>) -> Result<u64, EmitterError> {
-        let emission = Emission::request(self.door.adapter(), self.door.key(), &self.nsp, body?)?;
+    async fn instruct(
+        self,
+        instruction: Result<Instruction, EmitterError>,
+    ) -> Result<u64, EmitterError> {
+        let (adapter, key) = (self.door.adapter(), self.door.key());
+        let emission = Emission::instruction(adapter, key, &self.nsp, instruction?)?;
         Ok(self.door.publish(&self.nsp, &emission).await?)
     }
 }
@@ -203,8 +207,8 @@ impl EmitterBroadcast {
         rooms: impl IntoIterator<Item = R>,
     ) -> Result<u64, EmitterError> {
         let (rooms, members) = (names(rooms), self.members());
-        let body = RequestBody::Join { members, rooms };
-        self.emitter.request(Ok(body)).await
+        let instruction = Instruction::Join { members, rooms };
+        self.emitter.instruct(Ok(instruction)).await
     }
 
     /// Takes them out of rooms.
@@ -216,8 +220,8 @@ impl EmitterBroadcast {
         rooms: impl IntoIterator<Item = R>,
     ) -> Result<u64, EmitterError> {
         let (rooms, members) = (names(rooms), self.members());
-        let body = RequestBody::Leave { members, rooms };
-        self.emitter.request(Ok(body)).await
+        let instruction = Instruction::Leave { members, rooms };
+        self.emitter.instruct(Ok(instruction)).await
     }
 
     /// Ends the sockets with a DISCONNECT packet, and with `close` the connections under them too. Stock clients do not come back by
@@ -227,8 +231,8 @@ impl EmitterBroadcast {
     /// See [`EmitterError`].
     pub async fn disconnect_sockets(self, close: bool) -> Result<u64, EmitterError> {
         let members = self.members();
-        let body = RequestBody::Disconnect { members, close };
-        self.emitter.request(Ok(body)).await
+        let instruction = Instruction::Disconnect { members, close };
+        self.emitter.instruct(Ok(instruction)).await
     }
 
     fn members(&self) -> Members {

@@ -3,20 +3,20 @@
 use bytes::Bytes;
 use unisono_cluster::classic::decode;
 use unisono_cluster::{
-    Adapter, Broadcast, Emission, EncodeError, Flags, Members, RequestBody, SubscriptionMode,
+    Adapter, Broadcast, Emission, EncodeError, Flags, Instruction, Members, SubscriptionMode,
     sharded,
 };
 use unisono_proto::Value;
 
 use crate::support::{event, hex, names, str};
 
-fn check_request(body: RequestBody, recorded: &str) {
+fn check(instruction: Instruction, recorded: &str) {
     let expected = Emission {
         channel: "socket.io-request#/#".to_owned(),
         payload: Bytes::copy_from_slice(recorded.as_bytes()),
     };
     assert_eq!(
-        Emission::request(Adapter::Classic, "socket.io", "/", body),
+        Emission::instruction(Adapter::Classic, "socket.io", "/", instruction),
         Ok(expected)
     );
 }
@@ -27,29 +27,29 @@ fn requests_are_written_as_recorded() {
         rooms: names(&["a"]),
         except: names(&[]),
     };
-    check_request(
-        RequestBody::Join {
+    check(
+        Instruction::Join {
             members: members(),
             rooms: names(&["b"]),
         },
         r#"{"type":2,"opts":{"rooms":["a"],"except":[]},"rooms":["b"]}"#,
     );
-    check_request(
-        RequestBody::Leave {
+    check(
+        Instruction::Leave {
             members: members(),
             rooms: names(&["b"]),
         },
         r#"{"type":3,"opts":{"rooms":["a"],"except":[]},"rooms":["b"]}"#,
     );
-    check_request(
-        RequestBody::Disconnect {
+    check(
+        Instruction::Disconnect {
             members: Members::default(),
             close: true,
         },
         r#"{"type":4,"opts":{"rooms":[],"except":[]},"close":true}"#,
     );
-    check_request(
-        RequestBody::ServerSideEmit {
+    check(
+        Instruction::ServerSideEmit {
             args: vec![str("sse"), Value::Int(1), str("2")],
         },
         r#"{"uid":"emitter","type":6,"data":["sse",1,"2"]}"#,
@@ -115,11 +115,12 @@ fn the_sharded_adapter_has_its_own_channels_and_bytes() {
     assert_eq!(emission.channel, "socket.io#/#r1#");
     let message = sharded::decode(&emission.payload).expect("it decodes");
     assert_eq!(message.uid, "emitter");
-    let body = RequestBody::Disconnect {
+    let instruction = Instruction::Disconnect {
         members: Members::default(),
         close: false,
     };
-    let emission = Emission::request(adapter, "socket.io", "/", body).expect("it encodes");
+    let emission =
+        Emission::instruction(adapter, "socket.io", "/", instruction).expect("it encodes");
     assert_eq!(emission.channel, "socket.io#/#");
     let message = sharded::decode(&emission.payload).expect("it decodes");
     assert_eq!(message.uid, "emitter");
