@@ -86,7 +86,8 @@ impl RemoteSocket {
         &self.handshake
     }
 
-    /// The `auth` object that its client sent.
+    /// The `auth` object that its client sent. If it sent none, an empty map: nodes tell each other nothing else, so unlike
+    /// [`Socket::auth`] it cannot say the difference.
     pub fn auth(&self) -> &Value {
         &self.handshake.auth
     }
@@ -114,31 +115,48 @@ impl RemoteSocket {
         self.space.to(&self.id).emit(event, data)
     }
 
-    /// Puts the socket into rooms.
+    /// Puts the socket into a room, as [`Socket::join`] does. Its node is told so, unless it is this one; whether it took it is not
+    /// answered.
     ///
     /// # Errors
     /// As [`Broadcast::sockets_join`](crate::Broadcast::sockets_join).
-    pub fn join<R: AsRef<str>>(&self, rooms: impl IntoIterator<Item = R>) -> Result<(), EmitError> {
-        self.space.to(&self.id).sockets_join(rooms)
+    pub fn join(&self, room: &str) -> Result<(), EmitError> {
+        self.join_all([room])
     }
 
-    /// Takes the socket out of rooms.
+    /// Puts the socket into several rooms in one step, as [`Socket::join_all`] does.
     ///
     /// # Errors
-    /// As [`Broadcast::sockets_leave`](crate::Broadcast::sockets_leave).
-    pub fn leave<R: AsRef<str>>(
+    /// As [`join`](Self::join).
+    pub fn join_all<R: AsRef<str>>(
         &self,
         rooms: impl IntoIterator<Item = R>,
     ) -> Result<(), EmitError> {
-        self.space.to(&self.id).sockets_leave(rooms)
+        self.space.to(&self.id).sockets_join(rooms)
     }
 
-    /// Ends the socket, and with `close` the connection under it.
+    /// Takes the socket out of a room, as [`Socket::leave`] does.
+    ///
+    /// # Errors
+    /// As [`Broadcast::sockets_leave`](crate::Broadcast::sockets_leave).
+    pub fn leave(&self, room: &str) -> Result<(), EmitError> {
+        self.space.to(&self.id).sockets_leave([room])
+    }
+
+    /// Ends the socket, as [`Socket::disconnect`] does.
     ///
     /// # Errors
     /// As [`Broadcast::disconnect_sockets`](crate::Broadcast::disconnect_sockets).
-    pub fn disconnect(&self, close: bool) -> Result<(), EmitError> {
-        self.space.to(&self.id).disconnect_sockets(close)
+    pub fn disconnect(&self) -> Result<(), EmitError> {
+        self.space.to(&self.id).disconnect_sockets(false)
+    }
+
+    /// Like [`disconnect`](Self::disconnect), and ends the connection under it, as [`Socket::disconnect_and_close`] does.
+    ///
+    /// # Errors
+    /// As [`disconnect`](Self::disconnect).
+    pub fn disconnect_and_close(&self) -> Result<(), EmitError> {
+        self.space.to(&self.id).disconnect_sockets(true)
     }
 }
 

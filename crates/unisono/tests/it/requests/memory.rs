@@ -11,7 +11,7 @@ use unisono::{
 use unisono_test::{Recorder, await_until};
 
 use super::pods::to_json;
-use crate::raw::{PATIENCE, RawSocket};
+use crate::raw::{Frame, PATIENCE, RawSocket};
 use crate::server::{TestServer, namespace};
 
 pub(super) const REQUESTS: &str = "key-request#/#";
@@ -189,15 +189,29 @@ async fn a_fetched_socket_is_the_same_from_near_and_far_and_can_be_moved() {
     }
     let (one, two) = (here.handshake(), there.handshake());
     assert_eq!(one, two);
-    there.join(["r"]).unwrap();
+    there.join("r").unwrap();
     await_until("it to join", PATIENCE, || socket.is_in("r")).await;
+    there.join_all(["s", "t"]).unwrap();
+    await_until("it to join both", PATIENCE, || {
+        socket.is_in("s") && socket.is_in("t")
+    })
+    .await;
     there.emit("hello", &1).unwrap();
     assert_eq!(client.text().await, "42[\"hello\",1]");
-    there.leave(["r"]).unwrap();
+    there.leave("r").unwrap();
     await_until("it to leave", PATIENCE, || !socket.is_in("r")).await;
-    there.disconnect(true).unwrap();
+    assert!(socket.is_in("s"));
+    there.disconnect().unwrap();
     assert_eq!(client.text().await, "41");
     await_until("it to be gone", PATIENCE, || space(&far).local_len() == 0).await;
+    // The connection is still there, until it is said to end too.
+    client.send("40").await;
+    assert!(client.text().await.starts_with("40{"));
+    assert_eq!(client.text().await, "42[\"auth\"]");
+    let again = &space(&near).fetch_sockets().await.unwrap().answers[0];
+    again.disconnect_and_close().unwrap();
+    assert_eq!(client.text().await, "41");
+    assert_eq!(client.next().await, Frame::Close(None));
 }
 
 #[tokio::test]
