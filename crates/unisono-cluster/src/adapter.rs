@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 /// The adapter of `@socket.io/redis-adapter` whose bytes and channels a cluster uses. All nodes of a cluster need the same one: those of
 /// another do not hear each other.
+///
+/// It may be matched as a whole, and so may its modes: a broker has to know each, and a new one is to be noticed by whoever wrote one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Adapter {
     /// `createAdapter`: `PUBLISH` and `PSUBSCRIBE`; see [`classic`](crate::classic).

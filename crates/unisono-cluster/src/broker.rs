@@ -122,8 +122,9 @@ pub enum Subscription {
     Channel(String),
 }
 
-/// How the link to the other nodes is.
+/// How the link to the other nodes is. [`is_up`](Self::is_up) sums it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LinkState {
     /// Started, and no attempt to connect has ended yet.
     Connecting,
@@ -163,6 +164,7 @@ impl fmt::Display for LinkState {
 
 /// Why a message was not accepted for publication.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PublishError {
     /// Our caller's misuse: larger than [`MAX_BUS_MESSAGE_BYTES`].
     #[error(
@@ -182,8 +184,9 @@ pub enum PublishError {
     Closed,
 }
 
-/// Counters of a link since its start, and the level of its buffer.
+/// Counters of a link since its start, and the level of its buffer. A broker of your own begins with the default, which is all zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LinkStats {
     /// Messages handed to the bus and confirmed by it, probes excluded.
     pub published: u64,

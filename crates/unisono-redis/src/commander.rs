@@ -23,6 +23,7 @@ pub struct Commander {
 
 /// What went wrong, by what the caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CommandErrorKind {
     /// There is no connection, or none to the node of the cluster that has the key; nothing was sent. Try again when there is.
     Unavailable,

@@ -300,20 +300,20 @@ impl Link {
     pub(crate) fn stats(&self) -> LinkStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let level = self.buffer.level();
-        LinkStats {
-            published: read(&self.counters.published),
-            received: self.gate.received(),
-            reconnects: read(&self.counters.reconnects),
-            connects_failed: read(&self.counters.connects_failed),
-            probes_failed: read(&self.counters.probes_failed),
-            dropped_too_large: read(&self.counters.dropped_too_large),
-            dropped_buffer_full: read(&self.counters.dropped_buffer_full),
-            dropped_expired: level.expired,
-            unconfirmed: read(&self.counters.unconfirmed),
-            refused: read(&self.counters.refused),
-            buffered_bytes: level.bytes as u64,
-            buffered_messages: level.messages as u64,
-        }
+        let mut stats = LinkStats::default();
+        stats.published = read(&self.counters.published);
+        stats.received = self.gate.received();
+        stats.reconnects = read(&self.counters.reconnects);
+        stats.connects_failed = read(&self.counters.connects_failed);
+        stats.probes_failed = read(&self.counters.probes_failed);
+        stats.dropped_too_large = read(&self.counters.dropped_too_large);
+        stats.dropped_buffer_full = read(&self.counters.dropped_buffer_full);
+        stats.dropped_expired = level.expired;
+        stats.unconfirmed = read(&self.counters.unconfirmed);
+        stats.refused = read(&self.counters.refused);
+        stats.buffered_bytes = level.bytes as u64;
+        stats.buffered_messages = level.messages as u64;
+        stats
     }
 }
 

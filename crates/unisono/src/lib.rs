@@ -133,8 +133,8 @@ pub use self::extract::{
 };
 pub use self::handler::{Call, Handler};
 pub use self::http::{
-    AnswerBody, Cookie, CookieError, HandshakeRequest, NotFound, PeerAddr, ResponseContext,
-    SameSite, SocketIoLayer, SocketIoService,
+    AnswerBody, Cookie, CookieError, HandshakeRequest, NotFound, PeerAddr, ResponseBody,
+    ResponseContext, SameSite, SocketIoLayer, SocketIoService,
 };
 pub use self::io::{Io, IoBuilder, SocketIo};
 pub use self::namespace::Namespace;
@@ -150,13 +150,19 @@ pub use self::socket::Socket;
 pub use self::space::{Decision, Note, Space};
 pub use self::stats::{LAG_BUCKETS_US, Refusal, Stats};
 
+pub use ::http::{HeaderMap, Method, StatusCode, Uri};
+pub use bytes::Bytes;
 pub use ipnet::IpNet;
 pub use unisono_cluster::{
-    Adapter, Broker, LinkState, LinkStats, MemoryBroker, MemoryBus, NodeName, SubscriptionMode,
+    Adapter, Broker, CountEachFuture, CountError, CountFuture, Inbox, LinkState, LinkStats,
+    MemoryBroker, MemoryBus, NodeName, NodeStats, PublishError, Subscription, SubscriptionMode,
+    Template, UnknownMode,
 };
 pub use unisono_proto::Value;
+pub use unisono_proto::connection::CloseReason;
 pub use unisono_proto::engine::{Revision, Transport};
-pub use unisono_proto::value::Binary;
+pub use unisono_proto::socket::EncodeError;
+pub use unisono_proto::value::{Binary, ValueError};
 
 /// The Rust code in the repository's documents: compiled, and run where it ends.
 #[cfg(doctest)]

@@ -81,7 +81,7 @@ fn log(app: &App, state: LinkState) {
             return;
         }
         LinkState::Deaf => "messages no longer come through, connecting again",
-        LinkState::Down | LinkState::Connecting => "no answer, trying on",
+        _ => "no answer, trying on",
     };
     let reason = app
         .0

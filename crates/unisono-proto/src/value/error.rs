@@ -7,6 +7,7 @@ use serde::{de, de::Unexpected, ser};
 /// Why a conversion between a [`Value`](super::Value) and a type failed. What a peer has sent is not in its text, unless a type of the
 /// application puts it there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ValueError {
     /// Nested deeper than [`MAX_JSON_DEPTH`](crate::limits::MAX_JSON_DEPTH); flatten the type.
     #[error(

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
 
 use crate::conn::Conn;
 
@@ -69,5 +70,72 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.bytes.len() as u64)
+    }
+}
+
+pin_project! {
+    /// The body of an answer of [`SocketIoService`](super::SocketIoService): to a Socket.IO request, or what the service inside has answered.
+    #[derive(Debug)]
+    pub struct ResponseBody<B> {
+        #[pin]
+        whose: Whose<B>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = WhoseProjected]
+    enum Whose<B> {
+        Ours { body: AnswerBody },
+        Inner { #[pin] body: B },
+    }
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn inner(body: B) -> Self {
+        Self {
+            whose: Whose::Inner { body },
+        }
+    }
+}
+
+/// For layers that answer in place of what they wrap.
+impl<B> From<AnswerBody> for ResponseBody<B> {
+    fn from(body: AnswerBody) -> Self {
+        Self {
+            whose: Whose::Ours { body },
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().whose.project() {
+            WhoseProjected::Ours { body } => {
+                let frame = Pin::new(body).poll_frame(cx);
+                frame.map_err(|never: Infallible| match never {})
+            }
+            WhoseProjected::Inner { body } => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.whose {
+            Whose::Ours { body } => body.is_end_stream(),
+            Whose::Inner { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.whose {
+            Whose::Ours { body } => body.size_hint(),
+            Whose::Inner { body } => body.size_hint(),
+        }
     }
 }

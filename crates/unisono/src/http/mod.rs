@@ -22,13 +22,12 @@ use std::task::{Context, Poll};
 
 use bytes::Buf;
 use http::{Request, Response, StatusCode};
-use http_body_util::Either;
 use hyper::body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::server::Server;
-pub use body::AnswerBody;
+pub use body::{AnswerBody, ResponseBody};
 pub use cookie::{Cookie, CookieError, SameSite};
 pub(crate) use handover::{Handover, Life};
 pub(crate) use hooks::Hooks;
@@ -108,7 +107,7 @@ where
     ReqBody::Data: Buf + Send,
     ReqBody::Error: std::error::Error + Send + Sync + 'static,
 {
-    type Response = Response<Either<AnswerBody, ResBody>>;
+    type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;
     type Future = BoxFuture<Result<Self::Response, S::Error>>;
 
@@ -124,7 +123,7 @@ where
         let mut inner = self.inner.clone();
         Box::pin(async move {
             poll_fn(|cx| inner.poll_ready(cx)).await?;
-            Ok(inner.call(request).await?.map(Either::Right))
+            Ok(inner.call(request).await?.map(ResponseBody::inner))
         })
     }
 }

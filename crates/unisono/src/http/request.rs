@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
-use http_body_util::Either;
 use hyper::body::Body;
 use unisono_proto::engine::{self, Admission, Rejection, Transport};
 
 use super::answer::{self, Answer};
-use super::body::AnswerBody;
+use super::body::ResponseBody;
 use super::handover::Handover;
 use super::hooks::Asked;
 use super::{handshake, polling};
@@ -43,7 +42,7 @@ pub(super) enum Step<B> {
 pub(super) fn handle<B, R, E>(
     server: Arc<Server>,
     request: Request<B>,
-) -> impl Future<Output = Result<Response<Either<AnswerBody, R>>, E>>
+) -> impl Future<Output = Result<Response<ResponseBody<R>>, E>>
 where
     B: Body + Send + Unpin + 'static,
     B::Data: Buf + Send,
@@ -70,7 +69,7 @@ where
         if let Some(asked) = asked {
             asked.answered(&server, &mut answer);
         }
-        Ok(answer.map(Either::Left))
+        Ok(answer.map(ResponseBody::from))
     }
 }
 

@@ -27,6 +27,7 @@ mod lingering;
 mod matrix;
 mod middleware;
 mod mixed;
+mod names;
 mod once;
 mod ordered;
 mod packet_middleware;

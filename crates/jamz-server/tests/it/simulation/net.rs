@@ -488,10 +488,9 @@ impl Broker for SimulatedBroker {
     }
 
     fn stats(&self) -> LinkStats {
-        LinkStats {
-            reconnects: self.net.lock().ends[self.pod].reconnects,
-            ..LinkStats::default()
-        }
+        let mut stats = LinkStats::default();
+        stats.reconnects = self.net.lock().ends[self.pod].reconnects;
+        stats
     }
 
     fn close(&self) {}

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
-use http_body_util::Either;
 use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
@@ -16,7 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tower_service::Service;
-use unisono::{AnswerBody, Cors, Io, NotFound, PeerAddr, RequestBody, SocketIoService};
+use unisono::{
+    AnswerBody, Cors, Io, NotFound, PeerAddr, RequestBody, ResponseBody, SocketIoService,
+};
 
 use super::rows::Row;
 use crate::raw::{PATIENCE, parse};
@@ -65,7 +66,7 @@ struct Notes<S> {
     noted: Noted,
 }
 
-type Answer = Response<Either<AnswerBody, AnswerBody>>;
+type Answer = Response<ResponseBody<AnswerBody>>;
 
 impl Service<Request<RequestBody>> for Notes<SocketIoService<NotFound>> {
     type Response = Answer;
@@ -149,7 +150,7 @@ fn change(layer: Option<&HeaderValue>, answer: &mut Answer) {
             answer.extensions_mut().insert(reason);
         }
         "version" => *answer.version_mut() = Version::HTTP_10,
-        "body" => *answer.body_mut() = Either::Left(AnswerBody::from("a body")),
+        "body" => *answer.body_mut() = AnswerBody::from("a body").into(),
         "forbidden" => {
             *answer.status_mut() = StatusCode::FORBIDDEN;
             answer.headers_mut().clear();
