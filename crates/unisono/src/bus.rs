@@ -1,6 +1,6 @@
 //! What all namespaces of a server need to reach the other nodes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -26,7 +26,7 @@ pub(crate) struct Bus {
     pub(crate) ledger: Ledger,
     pub(crate) describing: Describing,
     pub(crate) epoch: Instant,
-    /// The channels of rooms that are listened to, of all namespaces. A std mutex: held while the broker is told, so that it hears of changes
+    /// All channels that are listened to, of all namespaces. A std mutex: held while the broker is told, so that it hears of changes
     /// in their order; never across an await.
     pub(crate) followed: Mutex<Followed>,
     pub(crate) nodes: Nodes,
@@ -57,34 +57,40 @@ impl Bus {
         self.epoch.elapsed().as_millis() as u64
     }
 
-    /// A namespace needs the channel of a room.
+    fn followed(&self) -> MutexGuard<'_, Followed> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody needs a channel.
     pub(crate) fn acquire(&self, channel: &str) {
-        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = self.followed();
         if followed.acquire(channel) {
             self.broker
                 .subscribe(Subscription::Channel(channel.to_owned()));
         }
     }
 
-    /// It needs it no more; the channel is left a while later.
+    /// A namespace needs the channel of a room no more; it is left a while later.
     pub(crate) fn release(&self, channel: &str) {
-        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        followed.release(channel, self.now_ms());
+        self.followed().release(channel, self.now_ms());
     }
 
     /// Leaves the channels that nobody has needed for a while.
     pub(crate) fn leave_channels(&self) {
-        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        for channel in followed.expire(self.now_ms()) {
-            self.broker
-                .unsubscribe(&Subscription::Channel(channel.to_string()));
-        }
+        let mut followed = self.followed();
+        let left = followed.expire(self.now_ms());
+        self.unsubscribe(&left);
     }
 
-    /// Leaves all channels of rooms.
+    /// Leaves all channels, whoever needs them.
     pub(crate) fn leave_all_channels(&self) {
-        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        for channel in followed.clear() {
+        let mut followed = self.followed();
+        let left = followed.clear();
+        self.unsubscribe(&left);
+    }
+
+    fn unsubscribe(&self, channels: &[Arc<str>]) {
+        for channel in channels {
             self.broker
                 .unsubscribe(&Subscription::Channel(channel.to_string()));
         }
@@ -94,10 +100,17 @@ impl Bus {
     pub(crate) fn listen(&self, nsp: &str, listen: bool) {
         let adapter = self.broker.adapter();
         for subscription in subscriptions(adapter, &self.key, nsp, &self.asks_as) {
-            if listen {
-                self.broker.subscribe(subscription);
-            } else {
-                self.broker.unsubscribe(&subscription);
+            match (&subscription, listen) {
+                (Subscription::Channel(channel), true) => self.acquire(channel),
+                (Subscription::Channel(channel), false) => {
+                    let mut followed = self.followed();
+                    if followed.release_at_once(channel) {
+                        self.broker.unsubscribe(&subscription);
+                    }
+                }
+                // Nobody else has that of a namespace.
+                (Subscription::Pattern(_), true) => self.broker.subscribe(subscription),
+                (Subscription::Pattern(_), false) => self.broker.unsubscribe(&subscription),
             }
         }
     }

@@ -345,7 +345,7 @@ impl IoBuilder {
         let server = Server::new(config, spaces, dynamic, counters, epoch, bus);
         let server = Arc::new(server);
         if let Some(bus) = &server.bus {
-            bus.broker.subscribe(bus.nodes.subscription());
+            bus.acquire(&bus.nodes.channel);
             bus.broker.attach(Arc::new(Hub::new(&server, on_link)));
             for space in server.spaces() {
                 bus.listen(&space.name, true);

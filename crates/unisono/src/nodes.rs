@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use unisono_cluster::broker::Subscription;
 use unisono_cluster::classic::members_channel;
 use unisono_cluster::limits::MAX_NODE_NAME_BYTES;
 use unisono_cluster::{Identity, Member, Membership, NodeName, Published};
@@ -59,7 +58,7 @@ pub(crate) struct Nodes {
     /// A std mutex: held to write a message and publish it, so that none is published behind the goodbye; never across an await, and by
     /// nothing that a message may set off.
     telling: Mutex<()>,
-    channel: String,
+    pub(crate) channel: String,
     pub(crate) on_gap: Option<GapHandler>,
 }
 
@@ -88,10 +87,6 @@ impl Nodes {
 
     fn telling(&self) -> MutexGuard<'_, ()> {
         self.telling.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn subscription(&self) -> Subscription {
-        Subscription::Channel(self.channel.clone())
     }
 
     /// What this server is called.

@@ -283,7 +283,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let Some(bus) = &self.bus else { return };
         self.say_goodbye();
-        bus.broker.unsubscribe(&bus.nodes.subscription());
         for space in self.spaces.values() {
             bus.listen(&space.name, false);
         }

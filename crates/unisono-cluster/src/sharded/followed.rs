@@ -1,12 +1,13 @@
-//! The channels of rooms that a node listens to.
+//! The channels that a node listens to.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::limits::{MAX_LINGERING_ROOMS, ROOM_LINGER_MS};
 
-/// Counts who needs the channel of a room, and keeps listening for a while when nobody does: somebody who comes back at once misses nothing,
-/// and a room that fills and empties costs the bus nothing.
+/// Counts who needs a channel: a room may be named so that it has the same as another namespace, or as the answers to its own node. That of
+/// a room is kept for a while when nobody needs it: somebody who comes back at once misses nothing, and a room that fills and empties costs
+/// the bus nothing.
 #[derive(Debug, Default)]
 pub struct Followed {
     channels: HashMap<Arc<str>, Held>,
@@ -41,7 +42,22 @@ impl Followed {
         true
     }
 
-    /// Somebody needs it no more.
+    /// Somebody needs it no more. True if it is to be left now, without waiting for others.
+    pub fn release_at_once(&mut self, channel: &str) -> bool {
+        let Some(held) = self.channels.get_mut(channel) else {
+            return false;
+        };
+        held.count = held.count.saturating_sub(1);
+        if held.count > 0 {
+            return false;
+        }
+        if let Some((channel, held)) = self.channels.remove_entry(channel) {
+            self.left.remove(&(held.left_ms, channel));
+        }
+        true
+    }
+
+    /// Somebody needs it no more, and may come back.
     pub fn release(&mut self, channel: &str, now_ms: u64) {
         let Some((name, _)) = self.channels.get_key_value(channel) else {
             return;
@@ -136,6 +152,25 @@ mod tests {
         );
         assert_eq!(expire(&mut followed, 3000 + ROOM_LINGER_MS), ["a"]);
         assert_eq!(followed.left.len(), 0);
+    }
+
+    #[test]
+    fn who_needs_it_keeps_it_whoever_else_leaves() {
+        let mut followed = Followed::default();
+        assert!(followed.acquire("a"));
+        assert!(!followed.acquire("a"));
+        assert!(!followed.release_at_once("a"));
+        assert!(followed.release_at_once("a"));
+        assert!(!followed.release_at_once("a"), "it is left");
+        assert!(followed.acquire("a"));
+        assert!(!followed.acquire("a"));
+        followed.release("a", 0);
+        assert!(expire(&mut followed, u64::MAX).is_empty(), "one is left");
+        assert!(followed.release_at_once("a"));
+        assert!(followed.acquire("a"));
+        followed.release("a", 0);
+        assert!(followed.release_at_once("a"), "it lingers");
+        assert!(followed.left.is_empty() && followed.is_empty());
     }
 
     #[test]

@@ -203,3 +203,71 @@ async fn a_server_that_ends_listens_to_nothing() {
     })
     .await;
 }
+
+/// What a client of a namespace hears of what two others say: one in the namespace whose channel it shares, one in its own.
+#[tokio::test]
+async fn a_room_whose_channel_is_also_another_does_not_take_it_along() {
+    let bus = MemoryBus::speaking(Adapter::Sharded(SubscriptionMode::Dynamic));
+    let serve = async |bus: &MemoryBus| {
+        let io = Io::builder()
+            .namespace(namespace("/"))
+            .namespace(namespace("/a"))
+            .namespace(namespace("/a#b"))
+            .broker(Arc::new(bus.broker()), "socket.io")
+            .build();
+        TestServer::serve(io).await
+    };
+    let (near, far) = (serve(&bus).await, serve(&bus).await);
+    let outside = bus.broker();
+    let mut clients = Vec::new();
+    for nsp in ["/", "/a", "/a#b"] {
+        let mut client = RawSocket::connect(near.port, "EIO=4&transport=websocket").await;
+        assert!(client.text().await.starts_with("0{"));
+        client.send(&format!("40{nsp},")).await;
+        assert!(client.text().await.starts_with("40"));
+        assert!(client.text().await.contains("auth"));
+        clients.push(client);
+    }
+    let member = |nsp: &str| near.io.of(nsp).unwrap().local_sockets()[0].clone();
+    // The room of one namespace has the channel of another, and that of the other has the channel of its node's answers.
+    let (inner, own) = ("b", near.io.node_name().unwrap().id);
+    member("/a").join(inner).unwrap();
+    member("/").join(&own).unwrap();
+    let there = |nsp: &str| far.io.of(nsp).unwrap();
+    there("/a").to(inner).emit("e", &"room").unwrap();
+    there("/a#b").emit("e", &"namespace").unwrap();
+    there("/").to(&*own).emit("e", &"own").unwrap();
+    let heard = [
+        "42[\"e\",\"own\"]",
+        "42/a,[\"e\",\"room\"]",
+        "42/a#b,[\"e\",\"namespace\"]",
+    ];
+    for (client, heard) in clients.iter_mut().zip(heard) {
+        assert_eq!(client.text().await, heard);
+    }
+    // All leave their rooms, and what nobody needs any more is left a while later.
+    member("/a").join("control").unwrap();
+    for room in [inner, "control"] {
+        member("/a").leave(room);
+    }
+    member("/").leave(&own);
+    let count = |channel: &str| {
+        let mut count = outside.count(channel);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match count.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(Ok(count)) => count,
+            other => panic!("{other:?}"),
+        }
+    };
+    await_until("the others are left", PATIENCE, || {
+        count("socket.io#/a#control#") == 0
+    })
+    .await;
+    assert_eq!(count("socket.io#/a#b#"), 2);
+    assert_eq!(count(&format!("socket.io#/#{own}#")), 1);
+    there("/a").to(inner).emit("e", &"nobody").unwrap();
+    there("/a#b").emit("e", &"still").unwrap();
+    assert_eq!(clients[2].text().await, "42/a#b,[\"e\",\"still\"]");
+    let fetched = near.io.of("/").unwrap().fetch_sockets().await.unwrap();
+    assert!(fetched.nodes.have_all_answered() && fetched.nodes.expected == 1);
+}
