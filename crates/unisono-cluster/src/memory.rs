@@ -4,7 +4,7 @@
 //! whoever publishes delivers. A publish from inside an inbox, or while another thread is delivering, is queued behind what is already
 //! there and delivered by whoever is at it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -62,7 +62,10 @@ struct Endpoint {
 #[derive(Default)]
 struct Book {
     inbox: Option<Arc<dyn Inbox>>,
-    subscriptions: BTreeSet<Subscription>,
+    /// Looked up by name: a node listens to thousands where rooms have their own.
+    channels: HashSet<String>,
+    /// Each is tried: one for each namespace.
+    patterns: HashSet<String>,
     closed: bool,
 }
 
@@ -119,11 +122,11 @@ impl MemoryBus {
         Ok(())
     }
 
-    fn count(&self, subscription: &Subscription) -> usize {
+    fn count(&self, channel: &str) -> usize {
         let state = lock(&self.shared.state);
         let endpoints = state.endpoints.iter().filter_map(Weak::upgrade);
         let listening =
-            endpoints.filter(|endpoint| lock(&endpoint.book).subscriptions.contains(subscription));
+            endpoints.filter(|endpoint| lock(&endpoint.book).channels.contains(channel));
         listening.count()
     }
 
@@ -160,14 +163,9 @@ impl MemoryBus {
 impl Endpoint {
     fn matching(&self, channel: &str) -> usize {
         let book = lock(&self.book);
-        let hits = book
-            .subscriptions
-            .iter()
-            .filter(|subscription| match subscription {
-                Subscription::Channel(name) => name == channel,
-                Subscription::Pattern(pattern) => glob::matches(pattern, channel),
-            });
-        hits.count()
+        let patterns = book.patterns.iter();
+        let hits = patterns.filter(|pattern| glob::matches(pattern, channel));
+        hits.count() + usize::from(book.channels.contains(channel))
     }
 
     fn deliver(&self, channel: &str, payload: &Bytes) {
@@ -210,11 +208,19 @@ impl Broker for MemoryBroker {
     }
 
     fn subscribe(&self, subscription: Subscription) {
-        lock(&self.endpoint.book).subscriptions.insert(subscription);
+        let mut book = lock(&self.endpoint.book);
+        match subscription {
+            Subscription::Channel(name) => book.channels.insert(name),
+            Subscription::Pattern(pattern) => book.patterns.insert(pattern),
+        };
     }
 
     fn unsubscribe(&self, subscription: &Subscription) {
-        lock(&self.endpoint.book).subscriptions.remove(subscription);
+        let mut book = lock(&self.endpoint.book);
+        match subscription {
+            Subscription::Channel(name) => book.channels.remove(name),
+            Subscription::Pattern(pattern) => book.patterns.remove(pattern),
+        };
     }
 
     fn publish(&self, channel: &str, payload: Bytes) -> Result<(), PublishError> {
@@ -235,7 +241,7 @@ impl Broker for MemoryBroker {
         let count = if lock(&self.endpoint.book).closed {
             Err(CountError)
         } else {
-            Ok(self.bus.count(&Subscription::Channel(channel.to_owned())))
+            Ok(self.bus.count(channel))
         };
         Box::pin(std::future::ready(count))
     }
@@ -265,7 +271,8 @@ impl Broker for MemoryBroker {
     fn close(&self) {
         let mut book = lock(&self.endpoint.book);
         book.closed = true;
-        book.subscriptions.clear();
+        book.channels.clear();
+        book.patterns.clear();
         book.inbox = None;
     }
 }

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bytes::Bytes;
 use unisono_cluster::limits::MAX_MEMORY_QUEUE;
@@ -93,4 +94,33 @@ fn a_dropped_broker_is_forgotten() {
     drop(dropped);
     assert_eq!(kept.publish("c", Bytes::new()), Ok(()));
     assert_eq!(kept.stats().received, 0);
+}
+
+/// Where every subscription is compared, it takes thousands of times as long.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long it takes is what matters"
+)]
+fn a_channel_is_found_among_many_as_soon_as_among_few() {
+    let publish = |subscriptions: usize| {
+        let bus = MemoryBus::new();
+        let brokers = [bus.broker(), bus.broker()];
+        for broker in &brokers {
+            for number in 0..subscriptions {
+                broker.subscribe(Subscription::Channel(format!("channel-{number}")));
+            }
+        }
+        let start = Instant::now();
+        for _ in 0..1_000 {
+            assert_eq!(brokers[0].publish("channel-0", Bytes::new()), Ok(()));
+        }
+        start.elapsed()
+    };
+    let least = |subscriptions| (0..3).map(|_| publish(subscriptions)).min();
+    let (few, many) = (least(10), least(20_000));
+    assert!(
+        many < few.map(|few| few * 50),
+        "{many:?} instead of {few:?}"
+    );
 }
