@@ -77,7 +77,7 @@ impl Emission {
                 payload: classic::encode(EMITTER_UID, nsp, broadcast)?,
             },
             Adapter::Sharded(mode) => Self {
-                channel: sharded::channel(prefix, nsp, mode, broadcast),
+                channel: sharded::channel(prefix, nsp, sharded::room_apart(mode, broadcast)),
                 payload: sharded::encode(EMITTER_UID, nsp, broadcast)?,
             },
         })

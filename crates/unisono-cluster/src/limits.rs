@@ -58,6 +58,14 @@ pub const ROOM_LINGER_MS: u64 = 5_000;
 /// what they join, as often as they like.
 pub const MAX_LINGERING_ROOMS: usize = 4_096;
 
+/// How long after a node has told others to join a room it sends to that room on the channel of the namespace, in milliseconds: those who join
+/// begin to listen to the room's own channel only then. Redis takes a few for that, and a link that is busy some hundred.
+pub const JOIN_SETTLES_MS: u64 = 1_000;
+
+/// Most rooms of which that is remembered, per namespace. Beyond, everything goes on the channel of the namespace for as long: it costs
+/// others a look at what is not for them, and nothing is lost.
+pub const MAX_JOINED_ROOMS: usize = 4_096;
+
 /// Most messages waiting inside a memory bus. Only a handler that publishes faster than it is served can fill it.
 pub const MAX_MEMORY_QUEUE: usize = 65_536;
 

@@ -22,6 +22,7 @@
 
 mod echoes;
 mod format;
+mod joined;
 mod ledger;
 mod peers;
 mod pending;
@@ -39,6 +40,7 @@ use crate::sharded::Tail;
 use echoes::Echoes;
 pub use echoes::{Awaited, Expired, TooManyEchoes};
 pub use format::subscriptions;
+use joined::Joined;
 pub use ledger::Ledger;
 use peers::Peers;
 pub use peers::{Gap, PeerStats};
@@ -62,6 +64,7 @@ pub struct Node {
     echoes: Echoes,
     peers: Peers,
     questions: Questions,
+    joined: Joined,
     stats: NodeStats,
 }
 
@@ -145,6 +148,7 @@ impl Node {
             last_commit_seq: COMMIT_SEQ_BASE - 1,
             echoes: Echoes::default(),
             peers: Peers::default(),
+            joined: Joined::default(),
             stats: NodeStats::default(),
         }
     }
@@ -229,17 +233,25 @@ impl Node {
     }
 
     /// Gives a broadcast the next number and encodes it. One that cannot be encoded takes no number, so that peers miss none; one that is
-    /// not for all nodes to hear has the number 0.
+    /// not for all nodes to hear has the number 0. To a room that others were told to join a moment ago it goes where all hear it: they do
+    /// not listen to the room's own channel yet.
     ///
     /// # Errors
     /// See [`EncodeError`].
-    pub fn number(&mut self, broadcast: &mut Broadcast) -> Result<(String, Bytes), EncodeError> {
-        let step = u64::from(self.reaches_all(broadcast));
+    pub fn number(
+        &mut self,
+        broadcast: &mut Broadcast,
+        now_ms: u64,
+    ) -> Result<(String, Bytes), EncodeError> {
+        let apart = self.room_apart(broadcast);
+        let apart = apart.filter(|room| !self.joined.holds(room, now_ms));
+        let step = u64::from(apart.is_none());
+        let channel = self.channel(broadcast, apart);
         let seq = (self.last_seq + 1) * step;
         broadcast.extension.get_or_insert_default().seq = seq;
-        let encoded = self.encode(broadcast)?;
+        let payload = self.encode_payload(broadcast)?;
         self.last_seq += step;
-        Ok(encoded)
+        Ok((channel, payload))
     }
 
     /// A message arrived. `has_room` says whether a room concerns this node.

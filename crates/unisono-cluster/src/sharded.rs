@@ -42,7 +42,7 @@ mod sink;
 mod sockets;
 mod tail;
 
-pub use channel::{channel, main_channel, private_channel, target_of_channel};
+pub use channel::{channel, main_channel, private_channel, room_apart, target_of_channel};
 pub use decode::{Body, Message, decode};
 pub use encode::{encode, encode_answer, encode_request, encode_template};
 pub use followed::Followed;

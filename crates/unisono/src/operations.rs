@@ -15,6 +15,10 @@ use crate::space::{Space, SpaceInner};
 /// They apply to those whom the broadcast would reach, on all nodes, Node.js pods among them; to those on this node alone after
 /// [`local`](Self::local). On this node they take effect at once; the other nodes do as they are told when they hear of it, in the order
 /// of these calls and of what this node emits. A bus that is away is no error.
+///
+/// With the sharded adapter a room may have a channel of its own, to which a node listens only from then on when its first socket is in it.
+/// What this node emits to a room reaches those whom it has told to join all the same; what other nodes emit to it in the first moments may
+/// not.
 impl Broadcast {
     /// The sockets. Waits for the other nodes, at most for [`requests_timeout`](crate::IoBuilder::requests_timeout).
     ///

@@ -11,8 +11,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use unisono_cluster::{
-    Answered, Answering, Awaited, Broadcast, EncodeError, Expired, Extension, LinkState, Node,
-    NodeStats, Received, Template,
+    Adapter, Answered, Answering, Awaited, Broadcast, EncodeError, Expired, Extension, LinkState,
+    Node, NodeStats, Received, Template,
 };
 
 use crate::bus::Bus;
@@ -118,6 +118,10 @@ impl Port {
         self.bus.now_ms()
     }
 
+    pub(crate) fn is_sharded(&self) -> bool {
+        matches!(self.bus.broker.adapter(), Adapter::Sharded(_))
+    }
+
     pub(crate) fn state(&self) -> LinkState {
         self.bus.broker.state()
     }
@@ -133,7 +137,7 @@ impl Port {
         refused: impl Fn(Refused),
     ) -> Result<(), EncodeError> {
         let mut talk = self.talk();
-        let (channel, payload) = talk.node.number(broadcast)?;
+        let (channel, payload) = talk.node.number(broadcast, self.now_ms())?;
         self.send(
             talk,
             Outbound {
@@ -155,7 +159,7 @@ impl Port {
     ) -> Result<(), EncodeError> {
         let mut talk = self.talk();
         broadcast.extension.get_or_insert_default().ordered = true;
-        let (channel, payload) = talk.node.number(&mut broadcast)?;
+        let (channel, payload) = talk.node.number(&mut broadcast, self.now_ms())?;
         let seq = broadcast.extension.as_ref().map_or(0, |e| e.seq);
         let awaited = Awaited::Broadcast(broadcast.clone());
         if talk.node.expect_echo(seq, awaited, self.now_ms()).is_err() {

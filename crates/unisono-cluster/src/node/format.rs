@@ -52,25 +52,30 @@ impl Node {
     /// # Errors
     /// See [`EncodeError`].
     pub fn encode(&self, broadcast: &Broadcast) -> Result<(String, Bytes), EncodeError> {
-        let payload = match self.adapter {
-            Adapter::Classic => classic::encode(&self.uid, &self.nsp, broadcast)?,
-            Adapter::Sharded(_) => sharded::encode(&self.uid, &self.nsp, broadcast)?,
-        };
-        Ok((self.channel(broadcast), payload))
+        let payload = self.encode_payload(broadcast)?;
+        Ok((self.channel(broadcast, self.room_apart(broadcast)), payload))
     }
 
-    fn channel(&self, broadcast: &Broadcast) -> String {
+    pub(super) fn encode_payload(&self, broadcast: &Broadcast) -> Result<Bytes, EncodeError> {
         match self.adapter {
-            Adapter::Classic => classic::channel(&self.prefix, &self.nsp, &broadcast.rooms),
-            Adapter::Sharded(mode) => sharded::channel(&self.prefix, &self.nsp, mode, broadcast),
+            Adapter::Classic => classic::encode(&self.uid, &self.nsp, broadcast),
+            Adapter::Sharded(_) => sharded::encode(&self.uid, &self.nsp, broadcast),
         }
     }
 
-    /// Whether all nodes get it, so that one without it has lost something.
-    pub(super) fn reaches_all(&self, broadcast: &Broadcast) -> bool {
+    /// The room whose channel only those listen to who have somebody in it, if a broadcast goes there. What goes elsewhere reaches all nodes,
+    /// so one without it has lost something.
+    pub(super) fn room_apart<'b>(&self, broadcast: &'b Broadcast) -> Option<&'b str> {
         match self.adapter {
-            Adapter::Classic => true,
-            Adapter::Sharded(_) => self.channel(broadcast) == self.request_channel(),
+            Adapter::Classic => None,
+            Adapter::Sharded(mode) => sharded::room_apart(mode, broadcast),
+        }
+    }
+
+    pub(super) fn channel(&self, broadcast: &Broadcast, apart: Option<&str>) -> String {
+        match self.adapter {
+            Adapter::Classic => classic::channel(&self.prefix, &self.nsp, &broadcast.rooms),
+            Adapter::Sharded(_) => sharded::channel(&self.prefix, &self.nsp, apart),
         }
     }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::questions::{Answered, AskError, Taken};
 use super::roll::Roll;
 use super::{Node, Received};
+use crate::adapter::Adapter;
 use crate::classic::{self, Answer, EncodeError, Request, RequestBody, RequestError};
 use crate::limits::BEAT_INTERVAL_MS;
 
@@ -99,13 +100,18 @@ impl Node {
     ///
     /// # Errors
     /// See [`EncodeError`].
-    pub fn tell(&self, body: RequestBody) -> Result<(String, Bytes), EncodeError> {
+    pub fn tell(&mut self, body: RequestBody, now_ms: u64) -> Result<(String, Bytes), EncodeError> {
         let request = Request {
             uid: self.asks_as.clone(),
             id: None,
             body,
         };
         let payload = self.encode_request(&request)?;
+        if let (RequestBody::Join { rooms, .. }, Adapter::Sharded(_)) =
+            (&request.body, self.adapter)
+        {
+            self.joined.note(rooms, now_ms);
+        }
         Ok((self.request_channel(), payload))
     }
 

@@ -14,12 +14,20 @@ pub fn private_channel(prefix: &str, nsp: &str, name: &str) -> String {
     format!("{prefix}#{nsp}#{name}#")
 }
 
-/// The channel of a broadcast that wants no acknowledgements.
-pub fn channel(prefix: &str, nsp: &str, mode: SubscriptionMode, broadcast: &Broadcast) -> String {
+/// The channel of a broadcast that wants no acknowledgements: that of the room, if it goes apart.
+pub fn channel(prefix: &str, nsp: &str, apart: Option<&str>) -> String {
+    match apart {
+        Some(room) => private_channel(prefix, nsp, room),
+        None => main_channel(prefix, nsp),
+    }
+}
+
+/// The room whose channel a broadcast goes on that wants no acknowledgements; `None`: on the main one.
+pub fn room_apart(mode: SubscriptionMode, broadcast: &Broadcast) -> Option<&str> {
     let ordered = broadcast.extension.as_ref().is_some_and(|e| e.ordered);
     match broadcast.rooms.as_slice() {
-        [room] if !ordered && mode.publishes_apart(room) => private_channel(prefix, nsp, room),
-        _ => main_channel(prefix, nsp),
+        [room] if !ordered && mode.publishes_apart(room) => Some(room),
+        _ => None,
     }
 }
 
@@ -54,8 +62,10 @@ mod tests {
                 }),
                 ..Broadcast::default()
             };
-            let channels =
-                SubscriptionMode::ALL.map(|mode| channel("p", "/chat", mode, &broadcast));
+            let channels = SubscriptionMode::ALL.map(|mode| {
+                let apart = room_apart(mode, &broadcast);
+                channel("p", "/chat", apart)
+            });
             assert_eq!(channels, expected, "{rooms:?}");
         };
         let main = "p#/chat#";

@@ -150,7 +150,7 @@ fn all_that_is_asked_has_its_kind_of_answer() {
         },
     ] {
         assert_eq!(a.ask(body.clone(), 1, 0), Err(AskError::NoQuestion));
-        let (channel, payload) = a.tell(body.clone()).expect("it encodes");
+        let (channel, payload) = a.tell(body.clone(), 0).expect("it encodes");
         let Received::Request(request) = hear(&mut b, &channel, &payload) else {
             panic!("{body:?}");
         };

@@ -1,7 +1,7 @@
 //! The conversation of nodes that speak the sharded adapter.
 
 use bytes::Bytes;
-use unisono_cluster::limits::ECHO_DEADLINE_MS;
+use unisono_cluster::limits::{ECHO_DEADLINE_MS, JOIN_SETTLES_MS, MAX_JOINED_ROOMS};
 use unisono_cluster::sharded::{Body, decode, encode};
 use unisono_cluster::{
     Adapter, Answer, AnswerBody, Awaited, Broadcast, Extension, Ledger, Listener, Members, Node,
@@ -69,7 +69,7 @@ fn broadcasts_reach_those_who_are_there() {
             (&["away", "else"], false, "socket.io#/#"),
         ] {
             let mut broadcast = to(rooms);
-            let (on, payload) = ada.number(&mut broadcast).unwrap();
+            let (on, payload) = ada.number(&mut broadcast, 0).unwrap();
             assert_eq!(on, channel, "{mode} {rooms:?}");
             let expected = if here {
                 Received::Deliver(broadcast)
@@ -91,7 +91,7 @@ fn only_what_all_hear_has_a_number_and_a_gap_is_counted() {
     let (mut ada, mut bob) = (dynamic(ADA), dynamic(BOB));
     let mut number = |rooms: &[&str]| {
         let mut broadcast = to(rooms);
-        let (channel, payload) = ada.number(&mut broadcast).unwrap();
+        let (channel, payload) = ada.number(&mut broadcast, 0).unwrap();
         (broadcast.extension.unwrap().seq, channel, payload)
     };
     let messages = [&["room"][..], &[], &["away"], &["room"], &[], &[]].map(&mut number);
@@ -106,9 +106,9 @@ fn only_what_all_hear_has_a_number_and_a_gap_is_counted() {
     // One that cannot be written takes no number.
     let mut local = hello();
     local.flags.local = true;
-    assert!(ada.number(&mut local).is_err());
+    assert!(ada.number(&mut local, 0).is_err());
     let mut next = hello();
-    ada.number(&mut next).unwrap();
+    ada.number(&mut next, 0).unwrap();
     assert_eq!(next.extension.unwrap().seq, 4);
 }
 
@@ -130,7 +130,7 @@ fn what_is_ordered_goes_on_one_channel_and_comes_back_once() {
             }),
             ..to(&["room"])
         };
-        let (channel, payload) = ada.number(&mut broadcast).unwrap();
+        let (channel, payload) = ada.number(&mut broadcast, 0).unwrap();
         assert_eq!(channel, "socket.io#/#");
         ada.expect_echo(1, Awaited::Broadcast(broadcast.clone()), 0)
             .unwrap();
@@ -323,10 +323,13 @@ fn all_rooms_are_those_of_all_sockets() {
 fn a_node_that_asks_under_another_name_knows_both() {
     let mut ada = dynamic(BOB).asking_as(ADA);
     let (channel, payload) = ada
-        .tell(RequestBody::Disconnect {
-            members: Members::default(),
-            close: false,
-        })
+        .tell(
+            RequestBody::Disconnect {
+                members: Members::default(),
+                close: false,
+            },
+            0,
+        )
         .unwrap();
     let Body::Request(told) = decode(&payload).unwrap().body else {
         panic!("it is a request");
@@ -334,7 +337,7 @@ fn a_node_that_asks_under_another_name_knows_both() {
     assert_eq!(told.uid, ADA);
     assert_eq!(hear(&mut ada, &channel, &payload), Received::Own);
     let mut broadcast = hello();
-    let (channel, payload) = ada.number(&mut broadcast).unwrap();
+    let (channel, payload) = ada.number(&mut broadcast, 0).unwrap();
     assert_eq!(decode(&payload).unwrap().uid, BOB);
     assert_eq!(hear(&mut ada, &channel, &payload), Received::Own);
     let answers = Subscription::Channel("socket.io#/#ada00000000000a1#".to_owned());
@@ -362,4 +365,40 @@ fn what_is_not_for_this_namespace_or_cannot_be_read_is_told_apart() {
         (stats.foreign, stats.requests_unknown, stats.undecodable),
         (5, 1, 1)
     );
+}
+
+#[test]
+fn a_room_that_others_were_told_to_join_is_reached_before_they_listen_to_it() {
+    let mut ada = dynamic(ADA);
+    let join = |names: Vec<String>| RequestBody::Join {
+        members: Members::default(),
+        rooms: names,
+    };
+    let main = "socket.io#/#".to_owned();
+    let apart = |room: &str| format!("socket.io#/#{room}#");
+    let seq = |broadcast: &Broadcast| broadcast.extension.as_ref().unwrap().seq;
+    let sent = |ada: &mut Node, room: &str, now_ms: u64| {
+        let mut broadcast = to(&[room]);
+        let (channel, _) = ada.number(&mut broadcast, now_ms).unwrap();
+        (channel, seq(&broadcast))
+    };
+    assert_eq!(sent(&mut ada, "room", 0), (apart("room"), 0));
+    ada.tell(join(names(&["room", "other"])), 100).unwrap();
+    // As every message that all hear, it has a number.
+    assert_eq!(sent(&mut ada, "room", 100), (main.clone(), 1));
+    assert_eq!(sent(&mut ada, "elsewhere", 100), (apart("elsewhere"), 0));
+    ada.tell(join(names(&["room"])), 600).unwrap();
+    let settled = 100 + JOIN_SETTLES_MS;
+    assert_eq!(sent(&mut ada, "other", settled - 1), (main.clone(), 2));
+    assert_eq!(sent(&mut ada, "other", settled), (apart("other"), 0));
+    assert_eq!(sent(&mut ada, "room", settled), (main.clone(), 3));
+    assert_eq!(sent(&mut ada, "room", settled + 500), (apart("room"), 0));
+    // Too many to be told apart: all are meant.
+    let many: Vec<_> = (0..MAX_JOINED_ROOMS).map(|n| n.to_string()).collect();
+    ada.tell(join(many), 5_000).unwrap();
+    assert_eq!(sent(&mut ada, "room", 5_000), (apart("room"), 0));
+    ada.tell(join(names(&["one-more"])), 5_100).unwrap();
+    let settled = 5_100 + JOIN_SETTLES_MS;
+    assert_eq!(sent(&mut ada, "room", settled - 1), (main, 4));
+    assert_eq!(sent(&mut ada, "room", settled), (apart("room"), 0));
 }

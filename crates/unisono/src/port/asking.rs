@@ -187,8 +187,8 @@ impl Port {
         body: RequestBody,
         refused: impl Fn(Refused),
     ) -> Result<(), EncodeError> {
-        let talk = self.talk();
-        let (channel, payload) = talk.node.tell(body)?;
+        let mut talk = self.talk();
+        let (channel, payload) = talk.node.tell(body, self.now_ms())?;
         let outbound = Outbound {
             seq: 0,
             channel,

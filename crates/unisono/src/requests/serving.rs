@@ -146,9 +146,13 @@ impl SpaceInner {
         let timeout = message.flags.timeout_ms.map(Duration::from_millis);
         let own = || self.port.as_ref().map(|port| port.bus.requests.timeout);
         let timeout = timeout.or_else(own).unwrap_or_default().min(MAX_SERVICE);
+        let is_sharded = self.port.as_ref().is_some_and(|port| port.is_sharded());
         let message = Message {
-            // As for Node's, whoever is asked gets it.
-            flags: Flags::default(),
+            flags: Flags {
+                // As for Node's, whoever is asked gets it in the classic adapter.
+                volatile: message.flags.volatile && is_sharded,
+                ..Flags::default()
+            },
             ..message
         };
         let (space, asker, request) = (Arc::downgrade(self), uid.to_owned(), id.to_owned());

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use unisono::{Adapter, Broker, Io, LinkState, MemoryBus, Socket, SubscriptionMode};
+use unisono::{Adapter, Broker, Io, LinkState, MemoryBus, SlowReaders, Socket, SubscriptionMode};
 use unisono_redis::{RedisBroker, RedisConfig};
 use unisono_test::{RedisServer, await_until};
 
 use crate::raw::{PATIENCE, RawSocket};
 use crate::server::{TestServer, namespace};
+use crate::slow::Stage;
 
 async fn serve(broker: Arc<dyn Broker>) -> TestServer {
     let io = Io::builder()
@@ -204,6 +205,45 @@ async fn a_server_that_ends_listens_to_nothing() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_is_reached_at_once_by_who_has_told_others_to_join_it() {
+    let redis = RedisServer::start();
+    let near = pod(&redis, SubscriptionMode::Dynamic).await;
+    let far = pod(&redis, SubscriptionMode::Dynamic).await;
+    let mut client = RawSocket::join(far.port).await;
+    let space = near.io.of("/").unwrap();
+    for number in 0..20 {
+        let room = format!("room-{number}");
+        space.broadcast().sockets_join([&room]).unwrap();
+        space.to(&room).emit("e", &number).unwrap();
+        assert_eq!(client.text().await, format!("42[\"e\",{number}]"));
+    }
+}
+
+/// As in Node.js' sharded adapter; in its classic one whoever is asked gets it.
+#[tokio::test]
+async fn a_volatile_question_of_another_pod_does_not_wait_for_a_slow_client() {
+    for adapter in [
+        Adapter::Sharded(SubscriptionMode::Dynamic),
+        Adapter::Classic,
+    ] {
+        let bus = MemoryBus::speaking(adapter);
+        let near = serve(Arc::new(bus.broker())).await;
+        let broker = Arc::new(bus.broker());
+        let far = Stage::with(SlowReaders::Close, |io| io.broker(broker, "socket.io")).await;
+        let _slow = RawSocket::enter(far.server.port).await;
+        far.block().await;
+        let dropped = || far.server.io.stats().volatile_dropped;
+        let before = dropped();
+        let space = near.io.of("/").unwrap();
+        let asked = space.broadcast().volatile();
+        let acks = asked.emit_with_ack("q", &(), Duration::from_millis(300));
+        let acks = acks.await.unwrap();
+        assert_eq!((acks.remote.len(), acks.remote_missing), (0, 1));
+        assert_eq!(dropped() - before, u64::from(adapter != Adapter::Classic));
+    }
+}
+
 /// What a client of a namespace hears of what two others say: one in the namespace whose channel it shares, one in its own.
 #[tokio::test]
 async fn a_room_whose_channel_is_also_another_does_not_take_it_along() {
@@ -236,7 +276,7 @@ async fn a_room_whose_channel_is_also_another_does_not_take_it_along() {
     let there = |nsp: &str| far.io.of(nsp).unwrap();
     there("/a").to(inner).emit("e", &"room").unwrap();
     there("/a#b").emit("e", &"namespace").unwrap();
-    there("/").to(&*own).emit("e", &"own").unwrap();
+    there("/").to(&own).emit("e", &"own").unwrap();
     let heard = [
         "42[\"e\",\"own\"]",
         "42/a,[\"e\",\"room\"]",

@@ -125,7 +125,7 @@ impl World {
     ) -> bool {
         let now_ms = self.now_ms;
         let node = &mut self.pods[pod].node;
-        let (channel, payload) = node.number(broadcast).expect("it can be written");
+        let (channel, payload) = node.number(broadcast, now_ms).expect("it can be written");
         let seq = broadcast
             .extension
             .as_ref()
