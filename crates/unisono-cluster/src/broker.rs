@@ -22,6 +22,7 @@
 //!
 //! **Failure** is never an error of a past call: `publish` accepts into a bounded buffer and returns; what could not be sent is counted in
 //! [`LinkStats`], what may have been missed shows as a change of [`LinkState`]. The link heals by itself and re-issues every subscription.
+//! What waited for it is sent when those who [are to listen](Broker::expect_listeners) do again, or after a bounded while.
 
 use std::fmt;
 use std::future::Future;
@@ -54,6 +55,11 @@ pub trait Broker: Send + Sync + 'static {
     /// # Errors
     /// See [`PublishError`]: the message was not accepted and will not be sent; the drop is counted in [`LinkStats`].
     fn publish(&self, channel: &str, payload: Bytes) -> Result<(), PublishError>;
+
+    /// Says how many are to listen to a channel, this broker included, when all is well. One that keeps through an outage what could not be
+    /// sent, sends it when as many are back there, or after a bounded while. The first channel that is named is the only one; the number
+    /// may change at any time. By default nothing comes of it.
+    fn expect_listeners(&self, _channel: &str, _count: usize) {}
 
     /// How many connections are subscribed to the channel of exactly this name, over the whole bus; patterns are not counted. This broker's
     /// own subscriptions of before the call are. The call itself does not wait, the future does, for a bounded time.

@@ -105,19 +105,26 @@ impl Broker for RedisBroker {
     }
 
     fn publish(&self, channel: &str, payload: Bytes) -> Result<(), PublishError> {
-        if self.link.is_closed() {
+        let link = &self.link;
+        if link.is_closed() {
             return Err(PublishError::Closed);
         }
-        let counters = &self.link.counters;
+        let counters = &link.counters;
         if let Err(error) = check_size(&payload) {
             counters.dropped_too_large.fetch_add(1, Ordering::Relaxed);
             return Err(error);
         }
-        let outcome = self.link.buffer.push(channel, payload, self.link.now_ms());
+        // Whoever subscribes and then publishes hears it.
+        let after = link.last_addition();
+        let outcome = link.buffer.push(channel, payload, link.now_ms(), after);
         if outcome.is_err() {
             counters.dropped_buffer_full.fetch_add(1, Ordering::Relaxed);
         }
         outcome
+    }
+
+    fn expect_listeners(&self, channel: &str, count: usize) {
+        self.link.gathering.expect(channel, count);
     }
 
     fn count(&self, channel: &str) -> CountFuture {

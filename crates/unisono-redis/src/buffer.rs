@@ -15,6 +15,8 @@ pub(crate) struct Outgoing {
     pub(crate) channel: Box<str>,
     pub(crate) payload: Bytes,
     queued_ms: u64,
+    /// The version of what its publisher wanted to hear by then: it is sent when that is confirmed.
+    after: u64,
 }
 
 impl Outgoing {
@@ -38,6 +40,8 @@ pub(crate) struct Buffer {
 struct Queue {
     messages: VecDeque<Outgoing>,
     bytes: usize,
+    /// When it was stopped, while it is: nothing grows older meanwhile.
+    held_ms: Option<u64>,
     /// Messages of the batch that is being sent.
     in_flight: usize,
     expired: u64,
@@ -63,17 +67,20 @@ impl Buffer {
         }
     }
 
-    /// Adds at the end. A message larger than the whole buffer is accepted when nothing else waits.
+    /// Adds at the end. A message larger than the whole buffer is accepted when nothing else waits. It waits for the subscriptions of
+    /// version `after`.
     pub(crate) fn push(
         &self,
         channel: &str,
         payload: Bytes,
         now_ms: u64,
+        after: u64,
     ) -> Result<(), PublishError> {
         let message = Outgoing {
             channel: channel.into(),
             payload,
             queued_ms: now_ms,
+            after,
         };
         let mut queue = self.lock();
         queue.expire(now_ms, self.max_age_ms);
@@ -89,17 +96,17 @@ impl Buffer {
         Ok(())
     }
 
-    /// Takes the next messages to send together, oldest first; they count as in flight until [`Buffer::batch_done`].
-    pub(crate) fn next_batch(&self, now_ms: u64) -> Vec<Outgoing> {
+    /// Takes the next messages to send together, oldest first, up to the first that waits for subscriptions later than those `followed`.
+    /// They count as in flight until [`Buffer::batch_done`].
+    pub(crate) fn next_batch(&self, now_ms: u64, followed: u64) -> Vec<Outgoing> {
         let mut queue = self.lock();
         queue.expire(now_ms, self.max_age_ms);
         let mut batch = Vec::new();
         let mut bytes = 0;
         while let Some(message) = queue.messages.front() {
             bytes += message.size();
-            if !batch.is_empty()
-                && (batch.len() >= PUBLISH_BATCH_MESSAGES || bytes > PUBLISH_BATCH_BYTES)
-            {
+            let is_full = batch.len() >= PUBLISH_BATCH_MESSAGES || bytes > PUBLISH_BATCH_BYTES;
+            if message.after > followed || is_full && !batch.is_empty() {
                 break;
             }
             batch.extend(queue.pop());
@@ -110,6 +117,27 @@ impl Buffer {
 
     pub(crate) fn batch_done(&self) {
         self.lock().in_flight = 0;
+    }
+
+    /// Stops the time for what waits, and says whether anything does. For a bounded while, until [`Buffer::let_go`].
+    pub(crate) fn hold(&self, now_ms: u64) -> bool {
+        let mut queue = self.lock();
+        queue.expire(now_ms, self.max_age_ms);
+        let waits = !queue.messages.is_empty();
+        queue.held_ms = waits.then_some(now_ms);
+        waits
+    }
+
+    /// Lets time go on. If what was held `is_sent` now, none of it is too old for having been held.
+    pub(crate) fn let_go(&self, now_ms: u64, is_sent: bool) {
+        let mut queue = self.lock();
+        let Some(held_ms) = queue.held_ms.take().filter(|_| is_sent) else {
+            return;
+        };
+        let waited_ms = now_ms.saturating_sub(held_ms);
+        for message in &mut queue.messages {
+            message.queued_ms = now_ms.min(message.queued_ms + waited_ms);
+        }
     }
 
     /// Drops what has waited for too long.
@@ -149,6 +177,7 @@ impl Queue {
     }
 
     fn expire(&mut self, now_ms: u64, max_age_ms: u64) {
+        let now_ms = self.held_ms.unwrap_or(now_ms);
         while self
             .messages
             .front()
@@ -172,9 +201,9 @@ mod tests {
     fn keeps_the_order_and_splits_into_batches() {
         let buffer = Buffer::new(8 << 20, 10_000, 1_000);
         for index in 0..PUBLISH_BATCH_MESSAGES + 1 {
-            assert_eq!(buffer.push(&index.to_string(), payload(1), 0), Ok(()));
+            assert_eq!(buffer.push(&index.to_string(), payload(1), 0, 0), Ok(()));
         }
-        let first = buffer.next_batch(0);
+        let first = buffer.next_batch(0, 0);
         assert_eq!(first.len(), PUBLISH_BATCH_MESSAGES);
         assert!(
             first
@@ -182,34 +211,34 @@ mod tests {
                 .enumerate()
                 .all(|(index, message)| *message.channel == index.to_string())
         );
-        assert_eq!(buffer.next_batch(0).len(), 1);
-        assert!(buffer.next_batch(0).is_empty());
+        assert_eq!(buffer.next_batch(0, 0).len(), 1);
+        assert!(buffer.next_batch(0, 0).is_empty());
         assert_eq!(
-            buffer.push("big", payload(2 * PUBLISH_BATCH_BYTES), 0),
+            buffer.push("big", payload(2 * PUBLISH_BATCH_BYTES), 0, 0),
             Ok(())
         );
-        assert_eq!(buffer.push("small", payload(1), 0), Ok(()));
-        assert_eq!(buffer.next_batch(0).len(), 1, "a large one goes alone");
+        assert_eq!(buffer.push("small", payload(1), 0, 0), Ok(()));
+        assert_eq!(buffer.next_batch(0, 0).len(), 1, "a large one goes alone");
     }
 
     #[test]
     fn refuses_beyond_its_limits() {
         let buffer = Buffer::new(100, 3, 1_000);
         assert_eq!(
-            buffer.push("c", payload(1_000), 0),
+            buffer.push("c", payload(1_000), 0, 0),
             Ok(()),
             "one message always fits"
         );
         assert_eq!(
-            buffer.push("c", payload(1), 0),
+            buffer.push("c", payload(1), 0, 0),
             Err(PublishError::BufferFull)
         );
-        buffer.next_batch(0);
+        buffer.next_batch(0, 0);
         for _ in 0..3 {
-            assert_eq!(buffer.push("c", payload(1), 0), Ok(()));
+            assert_eq!(buffer.push("c", payload(1), 0, 0), Ok(()));
         }
         assert_eq!(
-            buffer.push("c", payload(1), 0),
+            buffer.push("c", payload(1), 0, 0),
             Err(PublishError::BufferFull)
         );
         assert_eq!(
@@ -226,9 +255,9 @@ mod tests {
     #[test]
     fn forgets_what_waited_too_long() {
         let buffer = Buffer::new(100, 10, 1_000);
-        assert_eq!(buffer.push("old", payload(1), 0), Ok(()));
-        assert_eq!(buffer.push("new", payload(1), 900), Ok(()));
-        let batch = buffer.next_batch(1_001);
+        assert_eq!(buffer.push("old", payload(1), 0, 0), Ok(()));
+        assert_eq!(buffer.push("new", payload(1), 900, 0), Ok(()));
+        let batch = buffer.next_batch(1_001, 0);
         assert_eq!(
             batch
                 .iter()
@@ -245,5 +274,39 @@ mod tests {
                 expired: 1
             }
         );
+    }
+
+    #[test]
+    fn a_message_waits_for_what_its_publisher_wanted_to_hear() {
+        let buffer = Buffer::new(100, 10, 1_000);
+        assert_eq!(buffer.push("before", payload(1), 0, 3), Ok(()));
+        assert_eq!(buffer.push("behind", payload(1), 0, 4), Ok(()));
+        assert!(buffer.next_batch(0, 2).is_empty());
+        assert_eq!(buffer.next_batch(0, 3).len(), 1);
+        assert!(buffer.next_batch(0, 3).is_empty());
+        assert_eq!(buffer.level().messages, 1, "it counts where it waits");
+        assert!(buffer.next_batch(1_001, 3).is_empty());
+        assert_eq!(buffer.level().expired, 1, "and grows older there");
+    }
+
+    #[test]
+    fn what_is_held_grows_no_older_if_it_is_sent_then() {
+        let held = || {
+            let buffer = Buffer::new(100, 10, 1_000);
+            assert!(!buffer.hold(0), "nothing to hold");
+            assert_eq!(buffer.push("old", payload(1), 0, 0), Ok(()));
+            assert!(buffer.hold(900));
+            buffer.expire(1_800);
+            assert_eq!(buffer.push("new", payload(1), 1_800, 0), Ok(()));
+            assert_eq!(buffer.level().messages, 2);
+            buffer
+        };
+        let sent = held();
+        sent.let_go(2_000, true);
+        assert_eq!(sent.next_batch(2_000, 0).len(), 2);
+        let lost = held();
+        lost.let_go(2_000, false);
+        assert_eq!(lost.next_batch(2_000, 0).len(), 1);
+        assert_eq!(lost.level().expired, 1);
     }
 }

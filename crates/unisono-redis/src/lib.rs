@@ -12,6 +12,10 @@
 //! The link never trusts silence: after a second without any message it publishes to a channel of its own, and when that does not come
 //! back it is deaf and connects anew. See [`unisono_cluster::broker`] for the contract and the states.
 //!
+//! What waited through an outage is sent when as many listen to the channel of all servers as are to (see
+//! [`expect_listeners`](unisono_cluster::Broker::expect_listeners)), 1.2 seconds after the link is back at the latest; what is published
+//! meanwhile waits behind it.
+//!
 //! An [`Emitter`] is for programs that only emit: one connection, no subscription.
 //! Where Redis is, [`RedisConfig::parse`] reads: one server, the master that sentinels name, or a Redis Cluster. It is found anew for every
 //! attempt, with passwords and certificates read anew from their files, and looked for again while the link is up:
@@ -50,6 +54,7 @@ mod config;
 mod connect;
 mod emitter;
 mod failure;
+mod gathering;
 mod limits;
 mod link;
 mod nodes;

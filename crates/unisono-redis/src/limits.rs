@@ -99,5 +99,12 @@ pub(crate) const PUBLISH_BUFFER_MESSAGES: usize = 65_536;
 /// read again anyway.
 pub(crate) const PUBLISH_MAX_AGE: Duration = Duration::from_secs(5);
 
+/// How long what waited through an outage is kept once the link is back, for others that are not: they are one pause behind at most if
+/// Redis lets them. Behind it waits what is published meanwhile, so it is less than the time that an ordered message has to come back.
+pub(crate) const GATHER_DEADLINE: Duration = Duration::from_millis(BACKOFF_MAX_MS + 200);
+
+/// How often it is asked meanwhile whether they are back: what the last of them waits for at most. Sixty small questions in all.
+pub(crate) const GATHER_POLL: Duration = Duration::from_millis(20);
+
 /// For one call of an emitter, connecting included: as long as a message may wait in a broker.
 pub(crate) const EMIT_DEADLINE: Duration = PUBLISH_MAX_AGE;

@@ -19,6 +19,7 @@ use unisono_cluster::{LinkState, LinkStats, Subscription};
 use crate::buffer::Buffer;
 use crate::config::RedisConfig;
 use crate::failure::Failure;
+use crate::gathering::Gathering;
 use crate::nodes::Nodes;
 
 pub(crate) use driver::run;
@@ -36,6 +37,9 @@ pub(crate) struct Link {
     pub(crate) state: watch::Sender<LinkState>,
     // A lock for a set that callers change and the link's task copies; never held across a wait.
     wanted: Mutex<Wanted>,
+    /// The version of `wanted` with its last addition.
+    last_addition: AtomicU64,
+    pub(crate) gathering: Gathering,
     /// The version of `wanted` that the bus has confirmed last.
     pub(crate) followed: watch::Sender<u64>,
     // A lock for a set that the link's task fills and the connection's empties; never held across a wait.
@@ -116,6 +120,8 @@ impl Link {
             connections: watch::Sender::new(None),
             state: watch::Sender::new(LinkState::Connecting),
             wanted: Mutex::default(),
+            last_addition: AtomicU64::new(0),
+            gathering: Gathering::default(),
             followed: watch::Sender::new(0),
             leaving: Mutex::default(),
             last_error: Mutex::default(),
@@ -135,6 +141,9 @@ impl Link {
     pub(crate) fn subscribe(&self, subscription: Subscription) {
         let mut wanted = lock(&self.wanted);
         if wanted.subscriptions.insert(subscription.clone()) {
+            // Its version is the next.
+            self.last_addition
+                .store(wanted.version + 1, Ordering::Release);
             self.changed(wanted, subscription);
         }
     }
@@ -291,6 +300,11 @@ impl Link {
             self.note_error("redis has moved a channel to another node".to_owned());
             self.lost(generation, None);
         }
+    }
+
+    /// The version of what is wanted as it was after the last subscription: who left something since does not matter.
+    pub(crate) fn last_addition(&self) -> u64 {
+        self.last_addition.load(Ordering::Acquire)
     }
 
     pub(crate) fn wanted_version(&self) -> u64 {

@@ -136,6 +136,27 @@ impl Nodes {
         Err(RequestError::Unreachable)
     }
 
+    /// How many listen where what is published on a channel goes, as the reply to it would say.
+    pub(crate) async fn count_listeners(
+        &self,
+        adapter: Adapter,
+        channel: &str,
+    ) -> Result<usize, RequestError> {
+        let mut question = redis::cmd("PUBSUB");
+        question.arg(count_command(adapter)).arg(channel);
+        let owner = match (adapter, &self.cluster) {
+            (Adapter::Sharded(_), Some(cluster)) => cluster.owner(slot_of(channel.as_bytes())),
+            _ => None,
+        };
+        let counts = match owner.filter(|owner| *owner != self.home_address) {
+            Some(owner) => self.count_at(&owner, &question).await?,
+            None => numsub(self.home.clone(), &question)
+                .await
+                .map_err(RequestError::Home)?,
+        };
+        Ok(counts.into_iter().sum())
+    }
+
     /// The connection to another node of the cluster is silent.
     pub(crate) fn give_up(&self, node: &Address) {
         if let Some(cluster) = &self.cluster {

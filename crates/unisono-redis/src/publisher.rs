@@ -13,19 +13,30 @@ use crate::link::{Connections, Link, Shards};
 /// Sends until the link is closed. One pipeline is in flight at a time; what arrives meanwhile makes the next.
 pub(crate) async fn run(link: Arc<Link>) {
     let mut connections = link.connections.subscribe();
+    let mut followed = link.followed.subscribe();
     let mut latest = None;
+    // The senders are in `link`, which we hold, so to wait for a change ends with one.
     while !link.is_closed() {
-        refresh(&mut latest, &mut connections);
+        let are_new = refresh(&mut latest, &mut connections);
         let Some(current) = &mut latest else {
-            // The sender is in `link`, which we hold, so this ends with a change.
             let _ = connections.changed().await;
             continue;
         };
-        let batch = link.buffer.next_batch(link.now_ms());
+        if are_new && link.buffer.hold(link.now_ms()) {
+            let is_sent = tokio::select! {
+                () = link.gathering.all_are_back(&link, current) => true,
+                _ = connections.changed() => false,
+            };
+            link.buffer.let_go(link.now_ms(), is_sent);
+            continue;
+        }
+        let version = *followed.borrow_and_update();
+        let batch = link.buffer.next_batch(link.now_ms(), version);
         if batch.is_empty() {
             tokio::select! {
                 () = link.buffer.added() => {}
                 _ = connections.changed() => {}
+                _ = followed.changed() => {}
             }
             continue;
         }
@@ -34,16 +45,18 @@ pub(crate) async fn run(link: Arc<Link>) {
     }
 }
 
-/// Takes over the connections that there are now, if they are others: to clone them for each message is a part of what it costs.
+/// Takes over the connections that there are now, if they are others, and says so: to clone them for each message is a part of what it costs.
 fn refresh(
     latest: &mut Option<Connections>,
     connections: &mut watch::Receiver<Option<Connections>>,
-) {
+) -> bool {
     let now = connections.borrow_and_update();
     let generation = |of: &Option<Connections>| of.as_ref().map(|of| of.generation);
-    if generation(&now) != generation(latest) {
+    let are_new = generation(&now) != generation(latest);
+    if are_new {
         *latest = now.clone();
     }
+    are_new
 }
 
 /// A batch that is not confirmed is given up, never repeated: Redis may have it already.
@@ -55,13 +68,7 @@ async fn send(
 ) {
     let counters = &link.counters;
     let sent_ms = link.now_ms();
-    let wanted = link.wanted_version();
     let sending = async {
-        // Whoever subscribes and then publishes hears it; nearly always there is nothing to wait for.
-        if *link.followed.borrow() < wanted {
-            let mut followed = link.followed.subscribe();
-            let _ = followed.wait_for(|&version| version >= wanted).await;
-        }
         if let Some(shards) = &current.shards {
             return shards.publish(batch).await;
         }
@@ -80,6 +87,7 @@ async fn send(
     };
     match replies {
         Ok(replies) => {
+            link.gathering.note(batch, &replies);
             let refused = note_refused(link, batch, replies);
             counters
                 .refused

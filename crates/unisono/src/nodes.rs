@@ -115,6 +115,12 @@ impl Nodes {
         self.membership().set_link(is_up, now_ms);
     }
 
+    /// How many servers listen to the members' channel, this one included, as far as is known here.
+    fn listeners(&self) -> usize {
+        let membership = self.membership();
+        1 + membership.iter().filter(|member| !member.is_silent).count()
+    }
+
     pub(crate) fn members(&self) -> Vec<Member> {
         self.membership().iter().cloned().collect()
     }
@@ -135,6 +141,13 @@ impl Bus {
             self.nodes.membership().take_back();
         }
     }
+
+    /// Tells the broker for whom it is to keep what waits through an outage.
+    fn expect_nodes(&self) {
+        let Nodes { channel, .. } = &self.nodes;
+        self.broker
+            .expect_listeners(channel, self.nodes.listeners());
+    }
 }
 
 impl Server {
@@ -154,6 +167,7 @@ impl Server {
                 return true;
             }
         };
+        bus.expect_nodes();
         for Published { nsp, uid, seq } in &beat.published {
             if let Some(space) = self.space(nsp)
                 && let Some(port) = &space.port
@@ -193,6 +207,7 @@ impl Server {
         if suspicious {
             bus.broker.suspect();
         }
+        bus.expect_nodes();
         self.announce();
         for space in self.spaces() {
             space.recount();

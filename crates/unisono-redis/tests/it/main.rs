@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod conformance;
 mod emitter;
+mod gathering;
 mod outages;
 mod paths;
 mod sentinels;

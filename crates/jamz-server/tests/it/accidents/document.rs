@@ -32,7 +32,7 @@ the accident, which are commits. In **every** row:
 each pod has heard something the other said after it; promised are 4 s. Both are ranges that were seen, on two busy cores; asserted are the promises, and 1.5 s more for such a machine.
 
 *Lost* is how many numbers did not reach the other pod, both ways together, as seen. They were said while the link of either pod was away: what waits to be sent is
-kept for five seconds, and a pod that is back first publishes it to a pod that is not there yet. Where the column says *counted*, the tests assert that the other pod's
+kept for five seconds; a pod that is back first keeps it for 1.2 seconds more while the other is not, as Redis counts. Where the column says *counted*, the tests assert that the other pod's
 `unisono_node_gaps_total` has grown by exactly this number, once it hears the first one again. *Not counted* is what a pod misses of another that it had
 never heard before. The sender knows of each number whether Redis took it (`unisono_bus_published_total`), dropped it (`unisono_bus_dropped_total`), or neither is known
 (`unisono_bus_unconfirmed_total`).
