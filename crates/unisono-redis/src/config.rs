@@ -197,7 +197,8 @@ impl RedisConfig {
         self.with_tls(|tls| tls.client = Some((file(certificate.as_ref()), file(key.as_ref()))))
     }
 
-    /// The limits of the publish buffer: bytes (default 8 MiB), messages (65,536), and how long a message may wait (5 s).
+    /// The limits of the publish buffer: bytes (default 8 MiB), messages (65,536), and how long a message may wait (5 s; not counted are
+    /// the 1.2 s at most for which the others are awaited when the link is back).
     #[must_use]
     pub fn publish_buffer(mut self, bytes: usize, messages: usize, max_age: Duration) -> Self {
         (self.buffer_bytes, self.buffer_messages, self.buffer_max_age) = (bytes, messages, max_age);
