@@ -35,7 +35,7 @@ const KILLED: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.34–0.82 s",
-        lost: "34–47",
+        lost: "0–1",
     },
 };
 
@@ -49,7 +49,7 @@ const KILLED_FOR_LONG: Row = Row {
     seen: Seen {
         noticed: "0.00–0.01 s",
         back: "0.11–0.80 s",
-        lost: "180–310",
+        lost: "124",
     },
 };
 
@@ -63,7 +63,7 @@ const FROZEN_1S: Row = Row {
     seen: Seen {
         noticed: "–",
         back: "0.01–0.21 s",
-        lost: "2–56",
+        lost: "1",
     },
 };
 
@@ -77,7 +77,7 @@ const FROZEN_10S: Row = Row {
     seen: Seen {
         noticed: "1.02–1.07 s",
         back: "0.03–0.13 s",
-        lost: "250–371",
+        lost: "236",
     },
 };
 
@@ -91,7 +91,7 @@ const FROZEN_60S: Row = Row {
     seen: Seen {
         noticed: "1.03–1.05 s",
         back: "0.03–0.93 s",
-        lost: "2,705–2,916",
+        lost: "2,468",
     },
 };
 
@@ -105,7 +105,7 @@ const FLAPPING: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.28–0.99 s",
-        lost: "49–79",
+        lost: "0",
     },
 };
 
@@ -119,7 +119,7 @@ const KILLED_WHILE_HEALING: Row = Row {
     seen: Seen {
         noticed: "1.03–1.05 s",
         back: "0.06–0.13 s",
-        lost: "29–32",
+        lost: "2",
     },
 };
 

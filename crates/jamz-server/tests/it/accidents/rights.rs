@@ -18,7 +18,7 @@ const WRONG_PASSWORD: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.23–0.82 s",
-        lost: "79–95",
+        lost: "0",
     },
 };
 
@@ -32,7 +32,7 @@ const NO_AUTH: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.16–0.96 s",
-        lost: "79–98",
+        lost: "0",
     },
 };
 
@@ -46,7 +46,7 @@ const MAY_NOT_PUBLISH: Row = Row {
     seen: Seen {
         noticed: "0.04–0.06 s",
         back: "0.39–0.49 s",
-        lost: "294–298",
+        lost: "164",
     },
 };
 
@@ -60,7 +60,7 @@ const MAY_NOT_LISTEN: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.38–0.86 s",
-        lost: "84–96",
+        lost: "0",
     },
 };
 
@@ -88,7 +88,7 @@ const DELETED: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.26–0.81 s",
-        lost: "81–95",
+        lost: "0",
     },
 };
 

@@ -21,7 +21,7 @@ const CUT_PUBSUB: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.02–0.04 s",
-        lost: "1",
+        lost: "0",
     },
 };
 
@@ -35,7 +35,7 @@ const CUT_NORMAL: Row = Row {
     seen: Seen {
         noticed: "0.00–0.02 s",
         back: "0.02–0.07 s",
-        lost: "1",
+        lost: "0",
     },
 };
 
@@ -49,7 +49,7 @@ const CROWDED: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.08–0.86 s",
-        lost: "77–96",
+        lost: "0",
     },
 };
 
@@ -63,7 +63,7 @@ const PAUSED: Row = Row {
     seen: Seen {
         noticed: "1.04–1.05 s",
         back: "0.31–0.56 s",
-        lost: "72–200",
+        lost: "53",
     },
 };
 
@@ -77,7 +77,7 @@ const OVERFLOWN: Row = Row {
     seen: Seen {
         noticed: "0.03–0.09 s",
         back: "0.42–0.76 s",
-        lost: "28–38",
+        lost: "4",
     },
 };
 
@@ -105,7 +105,7 @@ const FAILOVER: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.05–0.08 s",
-        lost: "0–2",
+        lost: "0",
     },
 };
 
