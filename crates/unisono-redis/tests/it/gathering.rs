@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_millis(900);
 /// A node that listens to the members' channel as well.
 async fn member(port: u16, adapter: Adapter, expected: usize, max_age: Duration) -> Node {
     let config = RedisConfig::parse(&format!("redis://127.0.0.1:{port}")).expect("valid");
-    let config = config.speaking(adapter).expect("a single Redis");
+    let config = config.speaking(adapter);
     let node = Node::start_with(config.publish_buffer(1 << 20, 10_000, max_age));
     node.broker
         .subscribe(Subscription::Channel(MEMBERS.to_owned()));
