@@ -77,9 +77,13 @@ impl From<ConfigError> for Failure {
     }
 }
 
+/// Of a connection, rather than of something that was asked.
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
-        Self::of(&error, "default", Deed::Login)
+        Self {
+            is_late: error.is_timeout(),
+            ..Self::new(error.to_string())
+        }
     }
 }
 
@@ -90,6 +94,15 @@ impl From<Failure> for RedisError {
 }
 
 fn refusal(error: &RedisError, user: &str, deed: Deed<'_>) -> Option<String> {
+    // Getting in includes it where the URL names a database, and the client library hides the code.
+    let is_select = || {
+        error
+            .to_string()
+            .contains("permissions to run the 'select'")
+    };
+    if matches!(deed, Deed::Login) && is_select() {
+        return Some(not_allowed(user, Deed::Command("select")));
+    }
     match error.code()? {
         "NOAUTH" if matches!(deed, Deed::SentinelLogin) => Some(
             "the sentinel wants a password of its own and was given none (NOAUTH): set the sentinel password"
@@ -102,18 +115,20 @@ fn refusal(error: &RedisError, user: &str, deed: Deed<'_>) -> Option<String> {
         "WRONGPASS" => Some(format!(
             "Redis does not take the password of user {user:?} (WRONGPASS): correct it, or let Redis know it with ACL SETUSER {user} on >PASSWORD"
         )),
-        "NOPERM" => {
-            let (what, rights) = rights_for(deed);
-            Some(format!(
-                "Redis does not let user {user:?} {what} (NOPERM): allow it with ACL SETUSER {user} {rights}"
-            ))
-        }
+        "NOPERM" => Some(not_allowed(user, deed)),
         "DENIED" => Some(format!(
             "Redis runs in protected mode and takes no connections from elsewhere: {}",
             "give it a password, or set protected-mode no"
         )),
         _ => None,
     }
+}
+
+fn not_allowed(user: &str, deed: Deed<'_>) -> String {
+    let (what, rights) = rights_for(deed);
+    format!(
+        "Redis does not let user {user:?} {what} (NOPERM): allow it with ACL SETUSER {user} {rights}"
+    )
 }
 
 /// What was to be done, and what allows it in the language of ACL rules.

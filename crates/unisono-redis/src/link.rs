@@ -47,9 +47,10 @@ pub(crate) struct Link {
     last_error: Mutex<Option<String>>,
     /// What Redis does not let this process do.
     refusal: watch::Sender<Option<String>>,
-    /// Whether what it refused was to publish, or to count: the next that succeeds takes it back.
+    /// Whether what it refused was to publish, to count, or to unsubscribe: the next that succeeds takes it back.
     publish_refused: AtomicBool,
     count_refused: AtomicBool,
+    unsubscribe_refused: AtomicBool,
     signals: Signals,
     started: Instant,
 }
@@ -128,6 +129,7 @@ impl Link {
             refusal: watch::Sender::new(None),
             publish_refused: AtomicBool::new(false),
             count_refused: AtomicBool::new(false),
+            unsubscribe_refused: AtomicBool::new(false),
             signals: Signals::default(),
             started: Instant::now(),
         }
@@ -244,6 +246,19 @@ impl Link {
         }
     }
 
+    /// Redis refused to unsubscribe.
+    pub(crate) fn note_subscribed_still(&self, failure: Failure) {
+        self.unsubscribe_refused.store(true, Ordering::Release);
+        self.note(failure);
+    }
+
+    /// Redis has unsubscribed everything that was to be.
+    pub(crate) fn note_unsubscribed(&self) {
+        if self.unsubscribe_refused.swap(false, Ordering::AcqRel) {
+            self.note_let();
+        }
+    }
+
     /// Redis refuses nothing any more.
     fn note_let(&self) {
         self.refusal
@@ -289,6 +304,14 @@ impl Link {
     /// These shard channels are about to be left.
     pub(crate) fn leave<'a>(&self, channels: impl Iterator<Item = &'a str>) {
         lock(&self.leaving).extend(channels.map(str::to_owned));
+    }
+
+    /// They were not.
+    pub(crate) fn stay<'a>(&self, channels: impl Iterator<Item = &'a str>) {
+        let mut leaving = lock(&self.leaving);
+        for channel in channels {
+            leaving.remove(channel);
+        }
     }
 
     /// Redis ended the subscription to a shard channel: as it was told, or because the channel's slot has moved to another node. Then the

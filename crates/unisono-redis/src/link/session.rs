@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError, RedisResult, Value};
 use tokio::task::AbortHandle;
 use unisono_cluster::{Adapter, Subscription};
 
@@ -104,14 +104,20 @@ impl Session {
         let (mut removed, mut added) = (turn.removed, turn.added);
         removed.retain(|subscription| self.confirmed.remove(subscription));
         added.retain(|subscription| !self.confirmed.contains(subscription));
-        self.remove(link, &removed).await?;
+        match self.remove(link, &removed).await {
+            Ok(()) if removed.is_empty() => {}
+            Ok(()) => link.note_unsubscribed(),
+            // It hears more than it wants, and that is no reason to hear nothing.
+            Err(failure) if failure.is_refusal => link.note_subscribed_still(failure),
+            Err(failure) => return Err(failure),
+        }
         let batch = match self.adapter {
             Adapter::Classic => SUBSCRIBE_BATCH,
             Adapter::Sharded(_) => SHARD_SUBSCRIBE_BATCH,
         };
         for batch in added.chunks(batch) {
             if let Err(error) = self.add(batch).await {
-                return Err(self.explain(error, batch, link.config.user()).await);
+                self.explain(error, batch, link.config.user()).await?;
             }
         }
         self.confirmed.extend(added);
@@ -119,21 +125,30 @@ impl Session {
         Ok(())
     }
 
-    async fn remove(&mut self, link: &Link, removed: &[Subscription]) -> RedisResult<()> {
+    async fn remove(&mut self, link: &Link, removed: &[Subscription]) -> Result<(), Failure> {
+        let failure = |command| {
+            move |error: RedisError| Failure::of(&error, link.config.user(), Deed::Command(command))
+        };
         if let Adapter::Sharded(_) = self.adapter {
-            link.leave(split(removed).1.into_iter());
             for batch in removed.chunks(SHARD_SUBSCRIBE_BATCH) {
-                self.each("SUNSUBSCRIBE", batch).await?;
+                link.leave(split(batch).1.into_iter());
+                let left = self.each("SUNSUBSCRIBE", batch).await;
+                if left.is_err() {
+                    link.stay(split(batch).1.into_iter());
+                }
+                left.map_err(failure("sunsubscribe"))?;
             }
             return Ok(());
         }
         for batch in removed.chunks(SUBSCRIBE_BATCH) {
             let (patterns, channels) = split(batch);
             if !patterns.is_empty() {
-                self.bus.punsubscribe(patterns).await?;
+                let left = self.bus.punsubscribe(patterns).await;
+                left.map_err(failure("punsubscribe"))?;
             }
             if !channels.is_empty() {
-                self.bus.unsubscribe(channels).await?;
+                let left = self.bus.unsubscribe(channels).await;
+                left.map_err(failure("unsubscribe"))?;
             }
         }
         Ok(())
@@ -170,24 +185,27 @@ impl Session {
         Ok(())
     }
 
-    /// Which of them it was: Redis does not say.
+    /// Which of them it was: Redis does not say. None, if somebody has given the right meanwhile.
     async fn explain(
         &mut self,
-        error: redis::RedisError,
+        error: RedisError,
         batch: &[Subscription],
         user: &str,
-    ) -> Failure {
-        let mut failure = Failure::from(error);
-        if !failure.is_refusal {
-            return failure;
+    ) -> Result<(), Failure> {
+        let failed = Failure::of(&error, user, Deed::Subscribe(self.adapter, &batch[0]));
+        if !failed.is_refusal {
+            return Err(failed);
         }
-        for one in batch.chunks(1) {
-            if let Err(error) = self.add(one).await {
-                failure = Failure::of(&error, user, Deed::Subscribe(self.adapter, &one[0]));
-                break;
+        for one in batch {
+            if let Err(error) = self.add(std::slice::from_ref(one)).await {
+                return Err(Failure::of(
+                    &error,
+                    user,
+                    Deed::Subscribe(self.adapter, one),
+                ));
             }
         }
-        failure
+        Ok(())
     }
 }
 

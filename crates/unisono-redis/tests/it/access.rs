@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use unisono_cluster::{Broker, LinkState, Subscription};
+use unisono_cluster::{Adapter, Broker, LinkState, Subscription, SubscriptionMode};
 use unisono_redis::RedisConfig;
 use unisono_test::{RedisServer, await_until};
 
@@ -113,8 +113,11 @@ async fn every_missing_right_is_told_with_the_rule_that_gives_it() {
         "{told:#?}"
     );
     // Publishing on other channels than its own is tried by nobody before there is something to say.
-    set_user(&server, "pod resetchannels &unisono-probe#* &requests");
-    set_user(&server, "pod &io#/#*");
+    // In one step: Redis closes the connections of whoever listens to what is no longer allowed.
+    set_user(
+        &server,
+        "pod resetchannels &unisono-probe#* &requests &io#/#*",
+    );
     node.await_state(LinkState::Subscribed).await;
     node.publish("at last");
     node.await_text("at last").await;
@@ -156,6 +159,81 @@ async fn a_refused_publish_shows_until_one_succeeds() {
         node.broker.refusal().is_none()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_unsubscribe_hears_on_and_is_told_the_right() {
+    let server = RedisServer::start();
+    for (adapter, subscription, right) in [
+        (
+            Adapter::Classic,
+            Subscription::Channel("requests".to_owned()),
+            "unsubscribe",
+        ),
+        (
+            Adapter::Classic,
+            Subscription::Pattern("requests*".to_owned()),
+            "punsubscribe",
+        ),
+        (
+            Adapter::Sharded(SubscriptionMode::Dynamic),
+            Subscription::Channel("io#/#room#".to_owned()),
+            "sunsubscribe",
+        ),
+    ] {
+        let config = RedisConfig::parse(&url(&server, "pod:secret")).expect("valid");
+        let config = config.speaking(adapter);
+        let rules = config.acl_rules();
+        set_user(
+            &server,
+            &format!("pod reset on >secret -@all &io#/#* &requests &requests* {rules} -{right}"),
+        );
+        let node = Node::start_with(config);
+        node.await_state(LinkState::Subscribed).await;
+        let leave_and_come_back = async || {
+            node.broker.subscribe(subscription.clone());
+            // Whatever was to be listened to is, when somebody is counted.
+            assert!(node.broker.count("io#/#").await.is_ok());
+            node.broker.unsubscribe(&subscription);
+        };
+        leave_and_come_back().await;
+        await_until("the refusal shows", LIMIT, || {
+            node.broker.refusal().is_some()
+        })
+        .await;
+        let refusal = node.broker.refusal().expect("awaited");
+        let advice = format!("ACL SETUSER pod +{right}");
+        assert!(refusal.ends_with(&advice), "{refusal}");
+        assert!(node.broker.state().is_up(), "the link goes on");
+        set_user(&server, &format!("pod +{right}"));
+        leave_and_come_back().await;
+        await_until("the refusal is gone", LIMIT, || {
+            node.broker.refusal().is_none()
+        })
+        .await;
+        assert_eq!(node.broker.stats().connects_failed, 0);
+        assert_eq!(node.broker.stats().reconnects, 0, "{right}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_choose_a_database_is_told_the_right() {
+    let server = RedisServer::start();
+    let config = RedisConfig::parse(&format!("{}/1", url(&server, "pod:secret"))).expect("valid");
+    let rules = config.acl_rules();
+    set_user(
+        &server,
+        &format!("pod on >secret -@all resetchannels &io#/#* {rules} -select"),
+    );
+    let node = Node::start_with(config);
+    await_until("the refusal shows", LIMIT, || {
+        node.broker.refusal().is_some()
+    })
+    .await;
+    let refusal = node.broker.refusal().expect("awaited");
+    assert!(refusal.ends_with("ACL SETUSER pod +select"), "{refusal}");
+    set_user(&server, "pod +select");
+    node.await_state(LinkState::Subscribed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
