@@ -71,6 +71,10 @@ impl Share {
         !self.is_gone && self.acks < self.clients
     }
 
+    fn is_absent(&self) -> bool {
+        self.is_counted && !self.has_answered
+    }
+
     /// It has answered, and it is not known whether it was counted.
     fn is_stranger(&self) -> bool {
         !self.is_counted && self.has_answered
@@ -187,7 +191,7 @@ impl Attendance {
 
     /// How many without a name are waited for, if nobody else is.
     fn lack(&self) -> Option<usize> {
-        let awaited = |share: &Share| share.is_counted && !share.has_answered && !share.is_gone;
+        let awaited = |share: &Share| share.is_absent() && !share.is_gone;
         let come_or_gone = self.others_answered + self.unknown_gone;
         let lack = self.unknown?.saturating_sub(come_or_gone);
         (!self.named.values().any(awaited)).then_some(lack)
@@ -221,16 +225,28 @@ impl Attendance {
     pub(super) fn nodes_answered(&self) -> usize {
         let named = self.named.values();
         let counted = named.filter(|share| share.is_counted && share.has_answered);
-        self.others_answered + counted.count()
+        self.others_answered + counted.count() + self.presumed()
+    }
+
+    /// How many of those without a name have most likely answered with theirs, where no count has looked for them in time. Only beside
+    /// others who are missing: that nobody is has to be known.
+    fn presumed(&self) -> usize {
+        let places = self
+            .unknown
+            .unwrap_or(0)
+            .saturating_sub(self.others_answered);
+        let strangers = self.named.values().filter(|share| share.is_stranger());
+        let unchecked = strangers.filter(|share| !share.is_checked).count();
+        let is_named_missing = self.named.values().any(Share::is_absent);
+        unchecked.min(places.saturating_sub(usize::from(!is_named_missing)))
     }
 
     /// The ids of those that did not, in order, and how many have no name.
     pub(super) fn missing(&self) -> (Vec<String>, usize) {
-        let absent = |share: &Share| share.is_counted && !share.has_answered;
-        let named = self.named.iter().filter(|(_, share)| absent(share));
+        let named = self.named.iter().filter(|(_, share)| share.is_absent());
         let mut ids: Vec<_> = named.map(|(id, _)| id.clone()).collect();
         ids.sort_unstable();
-        let unknown = self.unknown.unwrap_or(0);
-        (ids, unknown.saturating_sub(self.others_answered))
+        let come = self.others_answered + self.presumed();
+        (ids, self.unknown.unwrap_or(0).saturating_sub(come))
     }
 }

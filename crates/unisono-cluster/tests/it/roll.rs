@@ -96,6 +96,34 @@ fn those_who_give_their_names_are_told_apart() {
 }
 
 #[test]
+fn whoever_has_answered_and_was_not_looked_for_is_not_missing_beside_others_who_are() {
+    // Those who have answered, of so many who were counted without names, and how many are missing in the end.
+    for (answered, counted, missing_unknown) in [
+        (1, 2, 1),
+        (2, 4, 2),
+        (0, 3, 3),
+        (1, 1, 1),
+        (3, 3, 1),
+        (4, 3, 1),
+    ] {
+        let mut asked = ask(RequestBody::AllRooms);
+        assert_eq!(asked.call(&[], counted), None);
+        for n in 0..answered {
+            assert_eq!(asked.rooms(&format!("new{n}"), &n.to_string()), None);
+        }
+        let ended = asked.node.give_up(&asked.id).expect("it is pending");
+        assert_eq!(missing(&ended), (vec![], missing_unknown), "{answered}");
+        assert_eq!(ended.nodes_answered, counted - missing_unknown);
+        assert_eq!(ended.nodes_expected, Some(counted));
+    }
+    let mut asked = ask(RequestBody::AllRooms);
+    assert_eq!(asked.call(&["b"], 1), None);
+    assert_eq!(asked.rooms("new", "1"), None);
+    let ended = asked.node.give_up(&asked.id).expect("it is pending");
+    assert_eq!(missing(&ended), (vec!["b"], 0));
+}
+
+#[test]
 fn whoever_was_not_counted_by_name_takes_nobodys_place_until_a_count_says_so() {
     let mut asked = ask(RequestBody::AllRooms);
     assert_eq!(asked.call(&["b"], 1), None);
