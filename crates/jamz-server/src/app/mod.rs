@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use health::Health;
 pub use pod::{Backing, Pod, StartError};
-use unisono_cluster::Broker;
+use unisono_cluster::{Broker, LinkState};
 use unisono_redis::RedisBroker;
 use watch::watch_link;
 
@@ -113,10 +113,11 @@ impl App {
     }
 
     /// Whether changes do not reach the other pods although they should: the link is away, or
-    /// Redis refuses something.
-    pub fn is_degraded(&self) -> bool {
+    /// Redis refuses something. `link` is its state as the caller has seen it: what is shown of
+    /// one moment must not contradict itself.
+    pub fn is_degraded(&self, link: LinkState) -> bool {
         let refused = || self.metrics().refused_sessions() > 0 || self.refusal().is_some();
-        !self.link().state().is_up() || refused()
+        !link.is_up() || refused()
     }
 
     /// What Redis does not let this pod do, with the ACL rule that allows it. `None` while it

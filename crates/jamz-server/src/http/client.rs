@@ -54,7 +54,7 @@ async fn health(State(Shared { app, io }): State<Shared>) -> Json<Value> {
         "socketio": "initialized",
         "adapter": adapter,
         "redis": app.redis_server(),
-        "degraded": app.is_degraded(),
+        "degraded": app.is_degraded(state),
         "refused": app.refusal(),
         "draining": app.health().is_draining(),
         "connections": stats.connections_polling + stats.connections_websocket,

@@ -136,7 +136,7 @@ impl Page {
             self.labelled("unisono_link_state", "state", state.as_str(), is);
         }
         self.server(app);
-        let degraded = u64::from(app.is_degraded());
+        let degraded = u64::from(app.is_degraded(now));
         self.one(
             "unisono_degraded",
             "gauge",

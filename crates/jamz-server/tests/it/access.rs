@@ -74,7 +74,7 @@ async fn documented_rights_are_enough(adapter: &str) {
     play(&pods).await;
     for pod in &pods {
         assert_eq!(pod.app.refusal(), None);
-        assert!(!pod.app.is_degraded());
+        assert!(!pod.app.is_degraded(pod.app.link().state()));
     }
     assert_eq!(
         redis.command(&["ACL", "LOG"]),
