@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde_json::json;
+use unisono_test::await_until;
 
 use super::cluster::Cluster;
 use super::pods::{Ours, Pod, REQUESTS_TIMEOUT, Target};
@@ -81,7 +82,7 @@ async fn without_redis_a_pod_answers_for_itself_and_says_so() {
     let mut cluster = Cluster::mixed().await;
     let space = ours(&mut cluster.pods).space();
     cluster.redis.kill9();
-    unisono_test::await_until("the link to be down", PATIENCE, || {
+    await_until("the link to be down", PATIENCE, || {
         !space.link_state().is_up()
     })
     .await;
@@ -112,6 +113,15 @@ async fn a_pod_of_ours_that_ends_is_not_waited_for() {
     // It says goodbye: until it is known to be silent, nobody would know whether it comes back.
     if let Pod::Ours(gone) = &gone {
         assert!(gone.server.io.drain(PATIENCE).await);
+    }
+    // What is not sent yet when a broker is dropped is lost, the goodbye too.
+    for pod in &cluster.pods {
+        if let Pod::Ours(left) = pod {
+            await_until("the goodbye is heard", PATIENCE, || {
+                left.server.io.nodes().is_empty()
+            })
+            .await;
+        }
     }
     drop(gone);
     let start = Instant::now();
