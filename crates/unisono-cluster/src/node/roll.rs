@@ -9,6 +9,8 @@ pub struct Roll {
     pub known: Vec<Listener>,
     /// How many others listen to its requests: Node.js pods, and servers of which nothing was heard yet.
     pub unknown: usize,
+    /// Names that were looked for and that nobody listens by.
+    pub absent: Vec<String>,
 }
 
 /// A node whose name is known. It is waited for unless it is silent or deaf.
@@ -32,8 +34,8 @@ impl From<usize> for Roll {
     /// So many of whom nothing else is known.
     fn from(unknown: usize) -> Self {
         Self {
-            known: Vec::new(),
             unknown,
+            ..Self::default()
         }
     }
 }
@@ -61,6 +63,8 @@ struct Share {
     has_answered: bool,
     /// It was not counted, has answered, and a count has looked for it since.
     is_checked: bool,
+    /// And has not found it: it has ended, or never was. Nothing is waited for or missing by its word.
+    is_nobody: bool,
     is_gone: bool,
     clients: u64,
     acks: u64,
@@ -68,7 +72,12 @@ struct Share {
 
 impl Share {
     fn owes_acks(&self) -> bool {
-        !self.is_gone && self.acks < self.clients
+        !self.is_gone && self.clients_missing() > 0
+    }
+
+    fn clients_missing(&self) -> u64 {
+        let clients = if self.is_nobody { 0 } else { self.clients };
+        clients.saturating_sub(self.acks)
     }
 
     fn is_absent(&self) -> bool {
@@ -148,12 +157,17 @@ impl Attendance {
             match self.named.get_mut(&listener.id) {
                 Some(share) if share.is_counted => share.is_gone = !listener.is_awaited(),
                 Some(share) if share.has_answered => {
-                    share.is_checked = true;
+                    (share.is_checked, share.is_nobody) = (true, false);
                     share.is_gone = !listener.is_awaited();
                     strangers.extend((!listener.is_deaf).then_some(&listener.id));
                 }
                 // It may be one of those that were counted before it was known.
                 _ => unknown_now += usize::from(!listener.is_deaf),
+            }
+        }
+        for id in &roll.absent {
+            if let Some(share) = self.named.get_mut(id).filter(|share| share.is_stranger()) {
+                (share.is_checked, share.is_nobody) = (true, true);
             }
         }
         self.admit(&strangers, unknown.saturating_sub(roll.unknown));
@@ -210,9 +224,8 @@ impl Attendance {
     /// How many clients of all nodes were asked and have not answered. One node's answers do not make up for another's.
     pub(super) fn clients_missing(&self) -> u64 {
         let shares = self.named.values().chain([&self.others]);
-        shares
-            .map(|share| share.clients.saturating_sub(share.acks))
-            .fold(0, u64::saturating_add)
+        let missing = shares.map(Share::clients_missing);
+        missing.fold(0, u64::saturating_add)
     }
 
     /// How many were to answer, if they were counted.

@@ -14,15 +14,24 @@ struct Asked {
     id: String,
 }
 
-/// `?` is behind a silent one, `!` behind a deaf one.
+/// `?` is behind a silent one, `!` behind a deaf one, `-` behind a name that nobody listens by.
 fn roll(known: &[&str], unknown: usize) -> Roll {
     let listener = |id: &&str| Listener {
         id: id.trim_end_matches(['?', '!']).to_owned(),
         is_silent: id.ends_with('?'),
         is_deaf: id.ends_with('!'),
     };
+    let is_absent = |id: &&&str| id.ends_with('-');
+    let absent = known.iter().filter(is_absent);
     Roll {
-        known: known.iter().map(listener).collect(),
+        absent: absent
+            .map(|id| id.trim_end_matches('-').to_owned())
+            .collect(),
+        known: known
+            .iter()
+            .filter(|id| !is_absent(id))
+            .map(listener)
+            .collect(),
         unknown,
     }
 }
@@ -121,6 +130,37 @@ fn whoever_has_answered_and_was_not_looked_for_is_not_missing_beside_others_who_
     assert_eq!(asked.rooms("new", "1"), None);
     let ended = asked.node.give_up(&asked.id).expect("it is pending");
     assert_eq!(missing(&ended), (vec!["b"], 0));
+}
+
+#[test]
+fn nobody_waits_for_clients_of_a_node_that_no_count_finds() {
+    let count = AnswerBody::ClientCount;
+    // Beside a node without a name, which never ends to be there.
+    let mut asked = ask(acks());
+    assert_eq!(asked.call(&["b"], 1), None);
+    assert_eq!(asked.answer("ghost", count(7)), None);
+    assert_eq!(asked.answer("b", count(0)), None);
+    assert_eq!(asked.answer("", count(0)), None, "seven are still owed");
+    let ended = asked.recount(&["b", "ghost-"], 1);
+    assert_eq!(missing(&ended[0]), (vec![], 0));
+    assert_eq!(ended[0].clients_missing, 0);
+    // It is not looked for again, and hides nobody who is missing beside another.
+    let mut asked = ask(acks());
+    assert_eq!(asked.call(&["b"], 1), None);
+    assert_eq!(asked.answer("ghost", count(7)), None);
+    assert_eq!(asked.recount(&["b", "ghost-"], 1), []);
+    assert_eq!(asked.answer("ghost", AnswerBody::Ack(None)), None);
+    assert!(!asked.node.take_wants_recount());
+    let ended = asked.node.give_up(&asked.id).expect("it is pending");
+    assert_eq!(missing(&ended), (vec!["b"], 1));
+    // One that a later count finds counts after all.
+    let mut asked = ask(acks());
+    assert_eq!(asked.call(&[], 1), None);
+    assert_eq!(asked.answer("late", count(1)), None);
+    assert_eq!(asked.recount(&["late-"], 1), []);
+    assert_eq!(asked.recount(&["late"], 0), [], "its client is waited for");
+    let ended = asked.answer("late", AnswerBody::Ack(None));
+    assert_eq!(missing(&ended.expect("that was all")), (vec![], 0));
 }
 
 #[test]

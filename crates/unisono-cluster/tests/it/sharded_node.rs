@@ -195,7 +195,7 @@ fn ask(from: &mut Node, to: &mut Node, body: RequestBody) -> Request {
     };
     let roll = Roll {
         known: vec![listener],
-        unknown: 0,
+        ..Roll::default()
     };
     assert_eq!(from.expect_nodes(&id, roll), None);
     match hear(to, &channel, &payload) {

@@ -117,7 +117,7 @@ impl Port {
         let counts = self.bus.broker.count_each(&channels).await?;
         let (all, private) = counts.split_first().ok_or(CountError)?;
         let talk = self.talk();
-        let mut known = Vec::new();
+        let (mut known, mut absent) = (Vec::new(), Vec::new());
         for (index, (id, count)) in named.into_iter().zip(private).enumerate() {
             let is_deaf = *count == 0;
             let member = members.get(index);
@@ -131,6 +131,8 @@ impl Port {
                     is_silent: member.is_some_and(|member| member.is_silent),
                     is_deaf,
                 });
+            } else {
+                absent.push(id);
             }
         }
         let listening = known.iter().filter(|listener| !listener.is_deaf).count();
@@ -139,6 +141,7 @@ impl Port {
         Ok(Roll {
             unknown: others.saturating_sub(listening),
             known,
+            absent,
         })
     }
 }
