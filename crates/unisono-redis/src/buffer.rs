@@ -119,13 +119,11 @@ impl Buffer {
         self.lock().in_flight = 0;
     }
 
-    /// Stops the time for what waits, and says whether anything does. For a bounded while, until [`Buffer::let_go`].
-    pub(crate) fn hold(&self, now_ms: u64) -> bool {
+    /// Stops the time for what waits. For a bounded while, until [`Buffer::let_go`].
+    pub(crate) fn hold(&self, now_ms: u64) {
         let mut queue = self.lock();
         queue.expire(now_ms, self.max_age_ms);
-        let waits = !queue.messages.is_empty();
-        queue.held_ms = waits.then_some(now_ms);
-        waits
+        queue.held_ms = Some(now_ms);
     }
 
     /// Lets time go on. If what was held `is_sent` now, none of it is too old for having been held.
@@ -143,6 +141,10 @@ impl Buffer {
     /// Drops what has waited for too long.
     pub(crate) fn expire(&self, now_ms: u64) {
         self.lock().expire(now_ms, self.max_age_ms);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().messages.is_empty()
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -293,9 +295,8 @@ mod tests {
     fn what_is_held_grows_no_older_if_it_is_sent_then() {
         let held = || {
             let buffer = Buffer::new(100, 10, 1_000);
-            assert!(!buffer.hold(0), "nothing to hold");
             assert_eq!(buffer.push("old", payload(1), 0, 0), Ok(()));
-            assert!(buffer.hold(900));
+            buffer.hold(900);
             buffer.expire(1_800);
             assert_eq!(buffer.push("new", payload(1), 1_800, 0), Ok(()));
             assert_eq!(buffer.level().messages, 2);

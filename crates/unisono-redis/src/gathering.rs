@@ -5,12 +5,13 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use redis::Value;
 use tokio::time::{sleep, timeout};
 
 use crate::buffer::Outgoing;
-use crate::limits::{GATHER_DEADLINE, GATHER_POLL};
+use crate::limits::GATHER_POLL;
 use crate::link::{Connections, Link};
 use crate::nodes::RequestError;
 
@@ -53,19 +54,22 @@ impl Gathering {
         known.max(self.reached.load(Ordering::Relaxed))
     }
 
-    /// Returns when as many listen as are expected, or when they have had their time; at once, if there is nobody else, or Redis does not
-    /// say.
-    pub(crate) async fn all_are_back(&self, link: &Link, current: &Connections) {
-        if timeout(GATHER_DEADLINE, self.gathered(link, current))
-            .await
-            .is_err()
-        {
+    /// Returns when as many listen as are expected, and says so, or after this time; at once, if there is nobody else, or Redis does not say.
+    pub(crate) async fn all_are_back(
+        &self,
+        link: &Link,
+        current: &Connections,
+        limit: Duration,
+    ) -> bool {
+        let are_back = timeout(limit, self.gathered(link, current)).await.is_ok();
+        if !are_back {
             let expected = self.expected();
             tracing::info!(
                 expected,
                 "not all other nodes are back, sending what waited"
             );
         }
+        are_back
     }
 
     async fn gathered(&self, link: &Link, current: &Connections) {

@@ -26,6 +26,9 @@ pub(crate) use driver::run;
 pub(crate) use gate::{Gate, PROBE_PREFIX};
 pub(crate) use shards::Shards;
 
+/// Why a link ends when a slot that is listened to has moved.
+const MOVED_AWAY: &str = "redis has moved a channel to another node";
+
 /// What the tasks of one broker and its callers share.
 pub(crate) struct Link {
     pub(crate) config: RedisConfig,
@@ -185,6 +188,11 @@ impl Link {
         self.signals.wake.notify_one();
     }
 
+    /// Whether a connection of that generation or a later one broke.
+    pub(crate) fn is_lost(&self, generation: u64) -> bool {
+        self.signals.lost_generation.load(Ordering::Acquire) >= generation
+    }
+
     pub(crate) fn close(&self) {
         self.signals.closed.store(true, Ordering::Release);
         self.gate.close();
@@ -320,7 +328,7 @@ impl Link {
         let as_told =
             std::str::from_utf8(channel).is_ok_and(|name| lock(&self.leaving).remove(name));
         if !as_told {
-            self.note_error("redis has moved a channel to another node".to_owned());
+            self.note_error(MOVED_AWAY.to_owned());
             self.lost(generation, None);
         }
     }

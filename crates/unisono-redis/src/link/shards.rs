@@ -8,21 +8,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::aio::MultiplexedConnection;
-use redis::{PushKind, RedisError, RedisResult, Value};
+use redis::{ErrorKind, PushKind, RedisError, RedisResult, Value};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use unisono_cluster::Adapter;
 
-use super::Link;
 use super::probes::probes;
 use super::session::push_handler;
+use super::{Link, MOVED_AWAY};
 use crate::buffer::Outgoing;
 use crate::cluster::{Cluster, redirection, slot_of};
 use crate::config::Address;
 use crate::connect::{Role, attempt_options};
 use crate::failure::Failure;
 use crate::limits::{MAX_REDIRECTIONS, WATCH_EVERY};
-use crate::publisher::pipeline;
+use crate::publisher::{Outcome, pipeline};
 use crate::trial;
 
 /// The masters of a cluster, as a link found them.
@@ -48,6 +48,9 @@ struct Shard {
     probe: String,
     /// When a message came from there last, by the link's clock.
     heard_ms: Arc<AtomicU64>,
+    /// It has ended a subscription unasked. The client library has taken that for the reply to a command, and each reply from then on for
+    /// that to the command behind its own.
+    is_out_of_step: Arc<AtomicBool>,
 }
 
 /// What became of a part of a batch.
@@ -137,17 +140,13 @@ impl Shards {
     }
 
     /// Sends each message of a batch to the owner of its channel, and once more where one says that it is another by now, which is to say
-    /// that it was not published. The replies are in the order of the batch.
-    ///
-    /// # Errors
-    /// Why some of it is not confirmed, and when anything came from there last.
-    pub(crate) async fn publish(
-        &self,
-        batch: &[Outgoing],
-    ) -> Result<Vec<Value>, (RedisError, u64)> {
-        let mut replies = vec![Value::Nil; batch.len()];
+    /// that it was not published.
+    pub(crate) async fn publish(&self, batch: &[Outgoing]) -> Outcome {
+        let mut outcome = Outcome {
+            replies: vec![Value::Nil; batch.len()],
+            failures: Vec::new(),
+        };
         let mut left: Vec<_> = (0..batch.len()).collect();
-        let mut failed = None;
         // A slot that moves needs two rounds; more are a cluster that disagrees.
         for _ in 0..=MAX_REDIRECTIONS {
             let mut sending = self.send_all(batch, std::mem::take(&mut left));
@@ -159,22 +158,19 @@ impl Shards {
                             if self.is_moved(&reply, &part.from) {
                                 left.push(at);
                             }
-                            replies[at] = reply;
+                            outcome.replies[at] = reply;
                         }
                     }
-                    Err(error) => failed = failed.or(Some((error, part.heard_ms))),
+                    Err(error) => outcome.failures.push((error, part.heard_ms)),
                 }
             }
-            if left.is_empty() || failed.is_some() {
+            if left.is_empty() {
                 break;
             }
             // As they were published.
             left.sort_unstable();
         }
-        match failed {
-            Some(failed) => Err(failed),
-            None => Ok(replies),
-        }
+        outcome
     }
 
     /// Whether the link must be opened anew, to be connected to all masters that there are now.
@@ -276,13 +272,20 @@ impl Shards {
             }
             sending.spawn(async move {
                 let heard = shard.as_ref().map(|shard| shard.heard_ms.clone());
+                let out_of_step = shard.as_ref().map(|shard| shard.is_out_of_step.clone());
                 let sending = async {
                     let mut bus = match shard {
                         Some(shard) => shard.bus,
                         None => cluster.connection(&from).await?,
                     };
-                    bus.send_packed_commands(&pipeline, 0, positions.len())
-                        .await
+                    let replies = bus.send_packed_commands(&pipeline, 0, positions.len());
+                    let replies = replies.await?;
+                    match out_of_step {
+                        Some(flag) if flag.load(Ordering::Acquire) => {
+                            Err((ErrorKind::Io, MOVED_AWAY).into())
+                        }
+                        _ => Ok(replies),
+                    }
                 };
                 Part {
                     replies: sending.await,
@@ -338,16 +341,28 @@ impl Shard {
         address: Address,
         probe: String,
     ) -> Result<(Self, Option<Failure>), Failure> {
-        let heard_ms = Arc::new(AtomicU64::new(0));
-        let (handle, heard) = (push_handler(&link, generation), heard_ms.clone());
-        let clock = Arc::downgrade(&link);
+        let (heard_ms, is_out_of_step) = <(Arc<AtomicU64>, Arc<AtomicBool>)>::default();
+        let (handle, heard, flag) = (
+            push_handler(&link, generation),
+            heard_ms.clone(),
+            is_out_of_step.clone(),
+        );
+        // Weak, as in the handler.
+        let owner = Arc::downgrade(&link);
         let options = attempt_options().set_push_sender(move |push: redis::PushInfo| {
-            if push.kind == PushKind::SMessage
-                && let Some(link) = clock.upgrade()
-            {
-                heard.store(link.now_ms(), Ordering::Relaxed);
+            let kind = push.kind.clone();
+            let handled = handle(push);
+            if let Some(link) = owner.upgrade() {
+                match kind {
+                    PushKind::SMessage => heard.store(link.now_ms(), Ordering::Relaxed),
+                    // Before the reply for which it is taken.
+                    PushKind::SUnsubscribe if link.is_lost(generation) => {
+                        flag.store(true, Ordering::Release);
+                    }
+                    _ => {}
+                }
             }
-            handle(push)
+            handled
         });
         let config = &link.config;
         let mut bus = config.connect(&address, Role::Server, &options).await?;
@@ -361,6 +376,7 @@ impl Shard {
             bus,
             probe,
             heard_ms,
+            is_out_of_step,
         };
         Ok((shard, uncounted))
     }

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use unisono_cluster::{Adapter, Broker, LinkState, Subscription, SubscriptionMode};
 use unisono_redis::RedisConfig;
-use unisono_test::{Proxy, RedisServer, Way};
+use unisono_test::{Proxy, RedisCluster, RedisServer, Way, await_until};
 
-use crate::support::Node;
+use crate::support::{LIMIT, Node};
 
 const SHARDED: Adapter = Adapter::Sharded(SubscriptionMode::Dynamic);
 /// To which all of them listen.
@@ -24,7 +24,12 @@ const SOON: Duration = Duration::from_millis(900);
 
 /// A node that listens to the members' channel as well.
 async fn member(port: u16, adapter: Adapter, expected: usize, max_age: Duration) -> Node {
-    let config = RedisConfig::parse(&format!("redis://127.0.0.1:{port}")).expect("valid");
+    let url = format!("redis://127.0.0.1:{port}");
+    member_at(&url, adapter, expected, max_age).await
+}
+
+async fn member_at(url: &str, adapter: Adapter, expected: usize, max_age: Duration) -> Node {
+    let config = RedisConfig::parse(url).expect("valid");
     let config = config.speaking(adapter);
     let node = Node::start_with(config.publish_buffer(1 << 20, 10_000, max_age));
     node.broker
@@ -75,6 +80,58 @@ async fn reaches_whoever_is_back_later(adapter: Adapter) {
     quick.publish("at once");
     slow.await_text("at once").await;
     assert!(published.elapsed() < SOON, "{:?}", published.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_before_the_others_are_back_waits_for_them_too() {
+    let mut server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let quick = member(server.port(), Adapter::Classic, 2, LONG).await;
+    let slow = member(proxy.port(), Adapter::Classic, 2, LONG).await;
+    server.kill9();
+    quick.await_state(LinkState::Down).await;
+    slow.await_state(LinkState::Down).await;
+    proxy.set(Way::Silent);
+    server.restart();
+    // Nothing waits when it is back.
+    quick.await_state(LinkState::Subscribed).await;
+    tokio::time::sleep(BOUND / 8).await;
+    quick.publish("said");
+    tokio::time::sleep(BOUND / 8).await;
+    assert_eq!(quick.broker.stats().buffered_messages, 1);
+    proxy.set(Way::Open);
+    slow.await_text("said").await;
+    assert_eq!(quick.broker.stats().published, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_lost_again_and_again_does_not_wait_anew_each_time() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let one = member(proxy.port(), Adapter::Classic, 2, LONG).await;
+    let lose = async || {
+        let reconnects = one.broker.stats().reconnects;
+        proxy.cut();
+        let is_back = || one.broker.stats().reconnects > reconnects && one.broker.state().is_up();
+        await_until("it is back", LIMIT, is_back).await;
+    };
+    // The other is not there at all.
+    lose().await;
+    one.publish("waits");
+    for _ in 0..3 {
+        assert_eq!(one.texts(), [""; 0]);
+        tokio::time::sleep(BOUND * 5 / 12).await;
+        lose().await;
+    }
+    let back = Instant::now();
+    one.await_text("waits").await;
+    assert!(back.elapsed() < SOON, "{:?}", back.elapsed());
+    // Once something is sent, others have their time again.
+    lose().await;
+    one.publish("once more");
+    let back = Instant::now();
+    one.await_text("once more").await;
+    assert!(back.elapsed() > BOUND / 2, "{:?}", back.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,4 +207,34 @@ async fn where_it_may_not_be_asked_who_is_there_nobody_is_waited_for() {
     let gone = member(server.port(), Adapter::Classic, 2, LONG).await;
     gone.broker.close();
     sends_at_once(&one, &mut server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_redis_cluster_the_others_are_waited_for_as_well() {
+    let mut cluster = RedisCluster::start(false).await;
+    let url = cluster.url("");
+    for adapter in [Adapter::Classic, SHARDED] {
+        let mut lose = async |node: &Node| {
+            let reconnects = node.broker.stats().reconnects;
+            // Classic links meet at one node, sharded ones are at all.
+            for server in cluster.nodes() {
+                server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+            }
+            await_until("it is back", LIMIT, || {
+                node.broker.stats().reconnects > reconnects && node.broker.state().is_up()
+            })
+            .await;
+            Instant::now()
+        };
+        let one = member_at(&url, adapter, 2, LONG).await;
+        let back = lose(&one).await;
+        one.publish("waits");
+        one.await_text("waits").await;
+        assert!(back.elapsed() > BOUND / 2, "{:?}", back.elapsed());
+        let other = member_at(&url, adapter, 2, LONG).await;
+        lose(&one).await;
+        one.publish("is heard");
+        other.await_text("is heard").await;
+        assert_eq!(one.broker.stats().published, 2);
+    }
 }

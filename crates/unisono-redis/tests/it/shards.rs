@@ -1,5 +1,7 @@
 //! The sharded adapter on a Redis Cluster: channels live where their slots are, and move with them.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -304,4 +306,50 @@ async fn an_emitter_publishes_at_the_owner_and_follows_it() {
     .await;
     assert_eq!(emit(moved, 2).await, 1);
     await_until("both came", LIMIT, || node.recorder.texts(moved).len() == 2).await;
+}
+
+/// How many connections to this port have something that its owner has not read.
+fn unread(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("this is Linux");
+    let local = format!(":{port:04X}");
+    let is_unread = |line: &&str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        words[1].ends_with(&local) && words[3] == "01" && !words[4].ends_with(":00000000")
+    };
+    table.lines().skip(1).filter(is_unread).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_flight_when_a_slot_moves_is_not_taken_for_published() {
+    let mut cluster = RedisCluster::start(false).await;
+    // It listens there too, so Redis tells it of the move ahead of its answer.
+    let node = up(&cluster).await;
+    let channel = channel_at(&cluster, LAST);
+    subscribe(&node, std::slice::from_ref(&channel));
+    await_crossing(&node, &node, std::slice::from_ref(&channel), "before").await;
+    node.broker.flush().await;
+    let before = node.broker.stats();
+    let nodes = cluster.nodes();
+    let (first, last) = (&nodes[0], &nodes[LAST]);
+    let id = |server: &RedisServer| server.command(&["CLUSTER", "MYID"]);
+    let slot = first.command(&["CLUSTER", "KEYSLOT", &channel]);
+    first.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(last)]);
+    let mut operator = TcpStream::connect(("127.0.0.1", last.port())).expect("it listens");
+    operator.write_all(b"PING\r\n").expect("it reads");
+    operator.read_exact(&mut [0; 7]).expect("it answers");
+    let leave = format!("CLUSTER SETSLOT {slot} NODE {}\r\n", id(first));
+    // It reads both when it goes on, in this order.
+    last.stop();
+    operator.write_all(leave.as_bytes()).expect("it fits");
+    await_until("the first is there", LIMIT, || unread(last.port()) >= 1).await;
+    publish(&node, &channel, "in flight");
+    await_until("both are there", LIMIT, || unread(last.port()) >= 2).await;
+    last.cont();
+    first.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(first)]);
+    await_crossing(&node, &node, std::slice::from_ref(&channel), "after").await;
+    node.broker.flush().await;
+    let stats = node.broker.stats();
+    assert_eq!(stats.unconfirmed, before.unconfirmed + 1, "{stats:?}");
+    let heard = node.recorder.texts(&channel);
+    assert!(!heard.contains(&"in flight".to_owned()), "{heard:?}");
 }
