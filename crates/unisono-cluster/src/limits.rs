@@ -59,8 +59,9 @@ pub const ROOM_LINGER_MS: u64 = 5_000;
 pub const MAX_LINGERING_ROOMS: usize = 4_096;
 
 /// How long after a node has told others to join a room it sends to that room on the channel of the namespace, in milliseconds: those who join
-/// begin to listen to the room's own channel only then. Redis takes a few for that, and a link that is busy some hundred.
-pub const JOIN_SETTLES_MS: u64 = 1_000;
+/// begin to listen to the room's own channel only then. What it told them may wait for the link, five seconds and then 1.2 for the others,
+/// and what it sends to the room waits behind it; for Redis to let them listen another second is enough, and the rest is reserve.
+pub const JOIN_SETTLES_MS: u64 = 8_000;
 
 /// Most rooms of which that is remembered, per namespace. Beyond, everything goes on the channel of the namespace for as long: it costs
 /// others a look at what is not for them, and nothing is lost.

@@ -220,6 +220,26 @@ async fn a_room_is_reached_at_once_by_who_has_told_others_to_join_it() {
     }
 }
 
+#[tokio::test]
+async fn a_room_is_reached_though_what_was_told_had_to_wait_for_redis() {
+    let mut redis = RedisServer::start();
+    let near = pod(&redis, SubscriptionMode::Dynamic).await;
+    let far = pod(&redis, SubscriptionMode::Dynamic).await;
+    let mut client = RawSocket::join(far.port).await;
+    let space = near.io.of("/").unwrap();
+    redis.kill9();
+    await_until("the link is down", PATIENCE, || {
+        !near.io.link_state().is_up()
+    })
+    .await;
+    space.broadcast().sockets_join(["room"]).unwrap();
+    // Longer than it takes others to listen once they were told.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    space.to("room").emit("e", &1).unwrap();
+    redis.restart();
+    assert_eq!(client.text().await, "42[\"e\",1]");
+}
+
 /// As in Node.js' sharded adapter; in its classic one whoever is asked gets it.
 #[tokio::test]
 async fn a_volatile_question_of_another_pod_does_not_wait_for_a_slow_client() {
