@@ -1,7 +1,8 @@
 //! One session on this pod: its replica, and who needs it.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -21,6 +22,23 @@ struct Retry {
     at: Time,
     /// How often the link had come back: whatever it was, a new link may have ended it.
     reconnects: u64,
+}
+
+/// A session that the keeper is reading, until this is dropped.
+pub(super) struct InHand(Arc<Entry>);
+
+impl Deref for InHand {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.0
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.in_hand.store(false, SeqCst);
+    }
 }
 
 /// One session on this pod.
@@ -53,6 +71,8 @@ pub struct Entry {
     /// never was.
     synced_at: Mutex<Option<u64>>,
     retry: Mutex<Option<Retry>>,
+    /// The keeper is reading it.
+    in_hand: AtomicBool,
     members: AtomicUsize,
     used: Mutex<Instant>,
 }
@@ -72,6 +92,7 @@ impl Entry {
             suspect: AtomicBool::new(false),
             synced_at: Mutex::default(),
             retry: Mutex::default(),
+            in_hand: AtomicBool::new(false),
             members: AtomicUsize::new(0),
             used: Mutex::new(Instant::now()),
         }
@@ -180,6 +201,16 @@ impl Entry {
     pub(super) fn retry_at(&self, reconnects: u64) -> Option<Time> {
         let retry = self.retry().filter(|retry| retry.reconnects == reconnects);
         retry.map(|retry| retry.at)
+    }
+
+    /// Whether the keeper is reading it.
+    pub(super) fn is_in_hand(&self) -> bool {
+        self.in_hand.load(SeqCst)
+    }
+
+    pub(super) fn take_in_hand(self: Arc<Self>) -> InHand {
+        self.in_hand.store(true, SeqCst);
+        InHand(self)
     }
 
     fn retry(&self) -> MutexGuard<'_, Option<Retry>> {

@@ -1,12 +1,13 @@
 //! The task that keeps the copies right: reads again what may be wrong, forgets what nobody
 //! needs.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use super::entry::Entry;
 use super::sessions::Sessions;
@@ -17,9 +18,14 @@ const ROUND: Duration = Duration::from_millis(200);
 /// How many sessions are read again at the same time: enough to hide the round trip, few
 /// enough not to hold up the commits of clients behind them.
 const SYNCS_AT_ONCE: usize = 32;
-/// After so many failures of a round those that have failed before wait for the next one: a Redis
-/// that is full or refuses is asked for them 160 times a second at most, however many there are.
-const FAILURES_A_ROUND: usize = SYNCS_AT_ONCE;
+/// A reading takes a millisecond or two. One that has taken so long holds up nothing but itself, and makes room for
+/// the next: where one node of a Redis Cluster hangs, a third of all sessions fail after a second each.
+const SLOW: Duration = Duration::from_millis(50);
+/// How many are read at the same time with those that are slow: more than can become slow in the second after which one fails.
+const SYNCS_IN_ALL: usize = 1_024;
+/// How many of those that have failed before may fail again in a round: a Redis that is full or refuses
+/// is asked for them 160 times a second at most, however many there are.
+const FAILURES_A_ROUND: usize = 32;
 /// Least time between two readings of all sessions because messages were found lost, so that a pod
 /// that makes up gaps cannot have them read without end. A later gap is no worse for waiting: clients
 /// are promised the state within seconds.
@@ -34,28 +40,29 @@ const LINGER: Duration = Duration::from_secs(60);
 impl Sessions {
     /// Runs until the future is dropped.
     pub async fn keep(&self) {
+        let mut keeper = Keeper {
+            sessions: self,
+            queue: VecDeque::new(),
+            running: JoinSet::new(),
+            begun: HashMap::new(),
+            failures: 0,
+            reading_since: None,
+            next_reading: Instant::now(),
+        };
         let mut rounds = tokio::time::interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut next_reading = Instant::now();
         loop {
+            let room_at = keeper.fill();
             tokio::select! {
-                _ = rounds.tick() => {}
-                () = self.0.wake.notified() => {}
-            }
-            if self.0.link.state().is_up() {
-                let began = Instant::now();
-                let reads_all = began >= next_reading && self.0.lost.swap(false, SeqCst);
-                if reads_all {
-                    self.0.losses.fetch_add(1, SeqCst);
+                _ = rounds.tick() => {
+                    keeper.failures = 0;
+                    keeper.look();
+                    self.forget_idle();
                 }
-                self.suspect_those_that_missed_some();
-                self.sync_suspects().await;
-                if reads_all {
-                    let pause = began.elapsed().clamp(LEAST_PAUSE, MOST_PAUSE);
-                    next_reading = Instant::now() + pause;
-                }
+                () = self.0.wake.notified() => keeper.look(),
+                Some(ended) = keeper.running.join_next_with_id() => keeper.ended(&ended),
+                () = sleep_until(room_at.unwrap_or_else(Instant::now)), if room_at.is_some() => {}
             }
-            self.forget_idle();
         }
     }
 
@@ -70,36 +77,19 @@ impl Sessions {
         }
     }
 
-    /// Reads those again whose time it is. One that fails is left for later, and holds up no other.
-    async fn sync_suspects(&self) {
-        let mut running = JoinSet::new();
-        let mut failures = 0;
-        for (retry_at, entry) in self.suspects() {
-            if running.len() == SYNCS_AT_ONCE {
-                let synced = running.join_next().await;
-                failures += usize::from(matches!(synced, Some(Ok(false))));
-            }
-            let is_retry = retry_at.is_some();
-            if !self.0.link.state().is_up() || (is_retry && failures >= FAILURES_A_ROUND) {
-                break;
-            }
-            let sessions = self.clone();
-            running.spawn(async move { sessions.sync(&entry).await.is_ok() });
-        }
-        while running.join_next().await.is_some() {}
-    }
-
     /// Who is to be read now: first those that have not failed, then those that have waited for longest.
-    fn suspects(&self) -> Vec<(Option<Instant>, Arc<Entry>)> {
+    fn suspects(&self) -> VecDeque<Suspect> {
         let (now, reconnects) = (Instant::now(), self.0.link.stats().reconnects);
         let entries = self.entries();
-        let suspects = entries.values().filter(|entry| entry.is_suspect());
+        let suspects = entries
+            .values()
+            .filter(|entry| entry.is_suspect() && !entry.is_in_hand());
         let mut suspects: Vec<_> = suspects
             .map(|entry| (entry.retry_at(reconnects), entry.clone()))
             .filter(|(retry_at, _)| retry_at.is_none_or(|at| at <= now))
             .collect();
         suspects.sort_unstable_by_key(|(retry_at, _)| *retry_at);
-        suspects
+        suspects.into()
     }
 
     fn forget_idle(&self) {
@@ -116,5 +106,96 @@ impl Sessions {
                 self.space().unwatch(room);
             }
         }
+    }
+}
+
+/// Since when it waits to be read again because it could not be; and which.
+type Suspect = (Option<Instant>, Arc<Entry>);
+
+/// What is being read, and what is next.
+struct Keeper<'a> {
+    sessions: &'a Sessions,
+    queue: VecDeque<Suspect>,
+    running: JoinSet<bool>,
+    /// Whether it is a retry, and since when, of those that are running.
+    begun: HashMap<Id, (bool, Instant)>,
+    /// Retries that have failed in this round.
+    failures: usize,
+    /// Since when all sessions are being read because messages were found lost.
+    reading_since: Option<Instant>,
+    next_reading: Instant,
+}
+
+impl Keeper<'_> {
+    /// Finds out anew who is to be read.
+    fn look(&mut self) {
+        let sessions = self.sessions;
+        self.end_reading();
+        if !sessions.0.link.state().is_up() {
+            self.queue.clear();
+            return;
+        }
+        let now = Instant::now();
+        let may_read_all = self.reading_since.is_none() && now >= self.next_reading;
+        if may_read_all && sessions.0.lost.swap(false, SeqCst) {
+            sessions.0.losses.fetch_add(1, SeqCst);
+            self.reading_since = Some(now);
+        }
+        sessions.suspect_those_that_missed_some();
+        self.queue = sessions.suspects();
+    }
+
+    /// It has come to its end when only retries are left, and has had its time in any case.
+    fn end_reading(&mut self) {
+        let Some(since) = self.reading_since else {
+            return;
+        };
+        let is_retry = |(retry_at, _): &Suspect| retry_at.is_some();
+        let is_over = self.queue.front().is_none_or(is_retry)
+            && self.begun.values().all(|(is_retry, _)| *is_retry);
+        if is_over || since.elapsed() > MOST_PAUSE {
+            let pause = since.elapsed().clamp(LEAST_PAUSE, MOST_PAUSE);
+            self.next_reading = Instant::now() + pause;
+            self.reading_since = None;
+        }
+    }
+
+    /// Begins to read as many as may be. Returns when there is room for the next, if there is none now.
+    fn fill(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        while let Some((retry_at, _)) = self.queue.front() {
+            let is_retry = retry_at.is_some();
+            if !self.sessions.0.link.state().is_up()
+                || self.begun.len() >= SYNCS_IN_ALL
+                || is_retry && self.failures + self.retries() >= FAILURES_A_ROUND
+            {
+                return None;
+            }
+            let slow_at = self.begun.values().map(|(_, since)| *since + SLOW);
+            let of_quick: Vec<_> = slow_at.filter(|slow_at| *slow_at > now).collect();
+            if of_quick.len() >= SYNCS_AT_ONCE {
+                return of_quick.into_iter().min();
+            }
+            let (_, entry) = self.queue.pop_front()?;
+            let (in_hand, sessions) = (entry.take_in_hand(), self.sessions.clone());
+            let syncing = async move { sessions.sync(&in_hand).await.is_ok() };
+            let task = self.running.spawn(syncing);
+            self.begun.insert(task.id(), (is_retry, now));
+        }
+        None
+    }
+
+    fn retries(&self) -> usize {
+        let begun = self.begun.values();
+        begun.filter(|(is_retry, _)| *is_retry).count()
+    }
+
+    fn ended(&mut self, ended: &Result<(Id, bool), JoinError>) {
+        let (id, has_worked) = match ended {
+            Ok((id, has_worked)) => (*id, *has_worked),
+            Err(error) => (error.id(), false),
+        };
+        let was_retry = matches!(self.begun.remove(&id), Some((true, _)));
+        self.failures += usize::from(was_retry && !has_worked);
     }
 }

@@ -17,10 +17,14 @@ use unisono_cluster::{Broker, MemoryBus, Template};
 /// How a session is called that cannot be read.
 const BAD: &str = "bad";
 
-/// Fails for some sessions, and notes when it is asked for which.
+/// How long it takes until a question to a node that hangs is given up.
+const HANGS: Duration = Duration::from_secs(1);
+
+/// Fails for some sessions, at once or after a while, and notes when it is asked for which.
 struct Partial {
     inner: MemoryStore,
     fails: AtomicBool,
+    hangs: AtomicBool,
     asked: Mutex<HashMap<SessionId, Vec<Instant>>>,
 }
 
@@ -45,7 +49,13 @@ impl Store for Partial {
         drop(asked);
         let is_bad = session.as_deref().is_some_and(|id| id.starts_with(BAD));
         if is_bad && self.fails.load(SeqCst) {
-            return Box::pin(async { Err(Unavailable::refused("no", "NOPERM")) });
+            let pause = self.hangs.load(SeqCst).then_some(HANGS);
+            return Box::pin(async move {
+                if let Some(pause) = pause {
+                    sleep(pause).await;
+                }
+                Err(Unavailable::refused("no", "NOPERM"))
+            });
         }
         self.inner.load(session)
     }
@@ -85,6 +95,7 @@ impl Scene {
         let store = Arc::new(Partial {
             inner: MemoryStore::new(SharedSessions::default(), broker.clone()),
             fails: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
             asked: Mutex::default(),
         });
         let metrics = Arc::new(Metrics::default());
@@ -117,11 +128,17 @@ impl Scene {
             _io: io,
         }
     }
+
+    /// How often it was asked for those that cannot be read.
+    fn asked_for_bad(&self) -> usize {
+        let times = self.bad.iter().map(|id| self.store.asked(id).len());
+        times.sum()
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn sessions_that_cannot_be_read_hold_up_no_others() {
-    let scene = Scene::with(8, 400).await;
+    let scene = Scene::with(8, 1_000).await;
     scene.store.fails.store(true, SeqCst);
     for _ in 0..5 {
         let lost = Instant::now();
@@ -132,7 +149,37 @@ async fn sessions_that_cannot_be_read_hold_up_no_others() {
         }
         sleep(Duration::from_secs(2)).await;
     }
+    let before = scene.asked_for_bad();
+    sleep(Duration::from_secs(20)).await;
+    let retried = scene.asked_for_bad() - before;
+    assert!((1_000..=160 * 20).contains(&retried), "{retried} times");
     // And they have their turn themselves, all of them.
+    scene.store.fails.store(false, SeqCst);
+    let whole = Instant::now();
+    sleep(Duration::from_secs(5)).await;
+    for id in &scene.bad {
+        assert!(scene.store.is_read_since(whole, id), "{id:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_hang_hold_up_no_others() {
+    let scene = Scene::with(3_333, 1_667).await;
+    scene.store.fails.store(true, SeqCst);
+    scene.store.hangs.store(true, SeqCst);
+    for _ in 0..3 {
+        let lost = Instant::now();
+        scene.sessions.suspect_all();
+        sleep(Duration::from_secs(4)).await;
+        for id in &scene.good {
+            assert!(scene.store.is_read_since(lost, id), "{id:?}");
+        }
+        sleep(Duration::from_secs(6)).await;
+    }
+    let before = scene.asked_for_bad();
+    sleep(Duration::from_secs(10)).await;
+    let retried = scene.asked_for_bad() - before;
+    assert!((100..=400).contains(&retried), "{retried} times");
     scene.store.fails.store(false, SeqCst);
     let whole = Instant::now();
     sleep(Duration::from_secs(5)).await;
