@@ -23,6 +23,8 @@ LABEL org.opencontainers.image.title="jamz-server" \
 COPY --from=builder --chown=0:0 --chmod=0755 /usr/local/bin/jamz-server /usr/local/bin/jamz-server
 # The same number as runAsUser in kubernetes/backend-deployment.yaml. It owns nothing and writes nothing: run it with --read-only.
 USER 10001:10001
+# Said outright, so that a server which finds it taken ends instead of taking a free one: the health check below asks there.
+ENV ADMIN_PORT=9464
 # Clients, and probes with metrics. Publish the first one only.
 EXPOSE 5000 9464
 # For plain Docker and Compose; Kubernetes has its own probes. Exec form, since there is no shell.

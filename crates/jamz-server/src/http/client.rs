@@ -37,7 +37,8 @@ pub fn client_router(app: App, io: Io) -> Router {
 }
 
 /// The keys of the Node.js server, then our own. The databases are the business of the REST
-/// tier: this server has none, and says so in place of `connected` or `disconnected`.
+/// tier: this server has none, and says so in place of `connected` or `disconnected`. Anybody may ask, so nothing here names a server, a
+/// user or a right: those are in the log and on the page of metrics.
 async fn health(State(Shared { app, io }): State<Shared>) -> Json<Value> {
     let stats = io.stats();
     let state = app.link().state();
@@ -53,9 +54,8 @@ async fn health(State(Shared { app, io }): State<Shared>) -> Json<Value> {
         "postgres": "not configured",
         "socketio": "initialized",
         "adapter": adapter,
-        "redis": app.redis_server(),
         "degraded": app.is_degraded(state),
-        "refused": app.refusal(),
+        "refused": app.refusal().is_some(),
         "draining": app.health().is_draining(),
         "connections": stats.connections_polling + stats.connections_websocket,
         "pod": app.pod_name(),

@@ -20,9 +20,11 @@ pub(super) fn rules(bundle: &Bundle, problems: &mut Problems) {
         names::DEFAULT_PORT,
         names::DEFAULT_ADMIN_PORT
     );
+    let admin_port = format!("ENV {}={}", names::ADMIN_PORT, names::DEFAULT_ADMIN_PORT);
     let user = format!("USER {uid}:{uid}");
     for line in [
         ports.as_str(),
+        admin_port.as_str(),
         user.as_str(),
         r#"ENTRYPOINT ["/usr/local/bin/jamz-server"]"#,
         r#"CMD ["/usr/local/bin/jamz-server", "healthcheck"]"#,
