@@ -16,7 +16,7 @@ use crate::commander::Commander;
 use crate::config::RedisConfig;
 use crate::failure::{Deed, Failure};
 use crate::limits::REPLY_DEADLINE;
-use crate::link::{self, Link};
+use crate::link::{self, Link, Refused};
 use crate::nodes::{RequestError, count_right};
 use crate::publisher;
 
@@ -66,7 +66,7 @@ impl RedisBroker {
 
     /// What Redis does not let this process do, and the ACL rule that allows it; `None` while it refuses nothing. The link tries on.
     pub fn refusal(&self) -> Option<String> {
-        self.link.refusal()
+        self.link.refusals.shown()
     }
 
     /// Returns when everything published so far is confirmed, dropped or given up. For a process that is about to end; bound the time.
@@ -172,7 +172,7 @@ async fn count_each(link: Arc<Link>, channels: Vec<String>) -> Result<Vec<usize>
     let nodes = &connections.commander;
     match nodes.count_each(link.config.adapter, &channels).await {
         Ok(counts) => {
-            link.note_counted();
+            link.refusals.take_back(Refused::Count);
             Ok(counts)
         }
         Err(RequestError::Home(error)) if error.is_timeout() => {
@@ -183,7 +183,8 @@ async fn count_each(link: Arc<Link>, channels: Vec<String>) -> Result<Vec<usize>
         Err(error) if error.is_of_connection() => Err(CountError),
         Err(RequestError::Home(error) | RequestError::Elsewhere(error)) => {
             let deed = Deed::Command(count_right(link.config.adapter));
-            link.note_uncounted(Failure::of(&error, link.config.user(), deed));
+            let failure = Failure::of(&error, link.config.user(), deed);
+            link.note_refused(Refused::Count, failure);
             Err(CountError)
         }
         Err(RequestError::Unreachable) => Err(CountError),

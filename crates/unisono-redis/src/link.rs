@@ -4,6 +4,7 @@ mod driver;
 mod gate;
 mod machine;
 mod probes;
+mod refusals;
 mod session;
 mod shards;
 
@@ -24,6 +25,7 @@ use crate::nodes::Nodes;
 
 pub(crate) use driver::run;
 pub(crate) use gate::{Gate, PROBE_PREFIX};
+pub(crate) use refusals::{Refusals, Refused};
 pub(crate) use shards::Shards;
 
 /// Why a link ends when a slot that is listened to has moved.
@@ -48,12 +50,7 @@ pub(crate) struct Link {
     // A lock for a set that the link's task fills and the connection's empties; never held across a wait.
     leaving: Mutex<HashSet<String>>,
     last_error: Mutex<Option<String>>,
-    /// What Redis does not let this process do.
-    refusal: watch::Sender<Option<String>>,
-    /// Whether what it refused was to publish, to count, or to unsubscribe: the next that succeeds takes it back.
-    publish_refused: AtomicBool,
-    count_refused: AtomicBool,
-    unsubscribe_refused: AtomicBool,
+    pub(crate) refusals: Refusals,
     signals: Signals,
     started: Instant,
 }
@@ -129,10 +126,7 @@ impl Link {
             followed: watch::Sender::new(0),
             leaving: Mutex::default(),
             last_error: Mutex::default(),
-            refusal: watch::Sender::new(None),
-            publish_refused: AtomicBool::new(false),
-            count_refused: AtomicBool::new(false),
-            unsubscribe_refused: AtomicBool::new(false),
+            refusals: Refusals::default(),
             signals: Signals::default(),
             started: Instant::now(),
         }
@@ -212,69 +206,18 @@ impl Link {
         *lock(&self.last_error) = Some(error);
     }
 
-    /// What did not work; a refusal is shown until it is taken back.
+    /// What did not work with the link itself; a refusal is shown until it is taken back.
     pub(crate) fn note(&self, failure: Failure) {
-        if failure.is_refusal {
-            let text = &failure.text;
-            self.refusal.send_if_modified(|shown| {
-                let is_new = shown.as_ref() != Some(text);
-                if is_new {
-                    tracing::error!(redis = self.config.redacted_url(), "{text}");
-                    *shown = Some(text.clone());
-                }
-                is_new
-            });
+        self.note_refused(Refused::Link, failure);
+    }
+
+    /// What did not work, and of which kind it is if Redis refused it.
+    pub(crate) fn note_refused(&self, refused: Refused, failure: Failure) {
+        let text = failure.text;
+        if failure.is_refusal && self.refusals.note(refused, &text) {
+            tracing::error!(redis = self.config.redacted_url(), "{text}");
         }
-        self.note_error(failure.text);
-    }
-
-    /// Redis refused to publish.
-    pub(crate) fn note_unpublished(&self, failure: Failure) {
-        self.publish_refused.store(true, Ordering::Release);
-        self.note(failure);
-    }
-
-    /// Redis has published everything.
-    pub(crate) fn note_published(&self) {
-        if self.publish_refused.swap(false, Ordering::AcqRel) {
-            self.note_let();
-        }
-    }
-
-    /// Redis refused to count.
-    pub(crate) fn note_uncounted(&self, failure: Failure) {
-        self.count_refused.store(true, Ordering::Release);
-        self.note(failure);
-    }
-
-    /// Redis has counted.
-    pub(crate) fn note_counted(&self) {
-        if self.count_refused.swap(false, Ordering::AcqRel) {
-            self.note_let();
-        }
-    }
-
-    /// Redis refused to unsubscribe.
-    pub(crate) fn note_subscribed_still(&self, failure: Failure) {
-        self.unsubscribe_refused.store(true, Ordering::Release);
-        self.note(failure);
-    }
-
-    /// Redis has unsubscribed everything that was to be.
-    pub(crate) fn note_unsubscribed(&self) {
-        if self.unsubscribe_refused.swap(false, Ordering::AcqRel) {
-            self.note_let();
-        }
-    }
-
-    /// Redis refuses nothing any more.
-    fn note_let(&self) {
-        self.refusal
-            .send_if_modified(|shown| shown.take().is_some());
-    }
-
-    pub(crate) fn refusal(&self) -> Option<String> {
-        self.refusal.borrow().clone()
+        self.note_error(text);
     }
 
     /// Everything, for a connection that listens to nothing yet.
@@ -310,16 +253,13 @@ impl Link {
     }
 
     /// These shard channels are about to be left.
-    pub(crate) fn leave<'a>(&self, channels: impl Iterator<Item = &'a str>) {
-        lock(&self.leaving).extend(channels.map(str::to_owned));
+    pub(crate) fn leave(&self, channels: &[&str]) {
+        lock(&self.leaving).extend(channels.iter().map(|&channel| channel.to_owned()));
     }
 
-    /// They were not.
-    pub(crate) fn stay<'a>(&self, channels: impl Iterator<Item = &'a str>) {
-        let mut leaving = lock(&self.leaving);
-        for channel in channels {
-            leaving.remove(channel);
-        }
+    /// This one was not.
+    pub(crate) fn stay(&self, channel: &str) {
+        lock(&self.leaving).remove(channel);
     }
 
     /// Redis ended the subscription to a shard channel: as it was told, or because the channel's slot has moved to another node. Then the

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::buffer::Outgoing;
 use crate::failure::{Deed, Failure};
 use crate::limits::GATHER_DEADLINE;
-use crate::link::{Connections, Link, Shards};
+use crate::link::{Connections, Link, Refused, Shards};
 
 /// Redis' answers to a batch.
 #[derive(Default)]
@@ -130,6 +130,9 @@ async fn send(
     let published = replies.iter().filter(is_number).count();
     let refused = note_refused(link, batch, replies);
     let unconfirmed = batch.len().saturating_sub(published + refused);
+    if published == batch.len() {
+        link.refusals.take_back(Refused::Publish);
+    }
     for (counter, count) in [
         (&counters.published, published),
         (&counters.refused, refused),
@@ -200,13 +203,11 @@ fn note_refused(link: &Link, batch: &[Outgoing], replies: Vec<Value>) -> usize {
         })
         .collect();
     let refused = errors.len();
-    match errors.into_iter().next() {
-        None => link.note_published(),
-        Some((message, error)) => {
-            tracing::warn!(code = error.code(), refused, "redis refused to publish");
-            let deed = Deed::Publish(link.config.adapter, &message.channel);
-            link.note_unpublished(Failure::of(&error.into(), link.config.user(), deed));
-        }
+    if let Some((message, error)) = errors.into_iter().next() {
+        tracing::warn!(code = error.code(), refused, "redis refused to publish");
+        let deed = Deed::Publish(link.config.adapter, &message.channel);
+        let failure = Failure::of(&error.into(), link.config.user(), deed);
+        link.note_refused(Refused::Publish, failure);
     }
     refused
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use unisono_cluster::LinkState;
 
-use super::Link;
 use super::machine::{Machine, Step};
 use super::session::Session;
+use super::{Link, Refused};
 use crate::failure::Failure;
 use crate::route::Route;
 
@@ -118,6 +118,10 @@ impl Driver {
             Ok(session) => {
                 self.session = Some(session);
                 self.route.arrived();
+                // Nothing of an earlier link is listened to any more.
+                for refused in [Refused::Link, Refused::Unsubscribe] {
+                    self.link.refusals.take_back(refused);
+                }
                 self.machine.attempt_succeeded(self.link.now_ms());
                 return;
             }
@@ -134,7 +138,7 @@ impl Driver {
             .connects_failed
             .fetch_add(1, Ordering::Relaxed);
         if !failure.is_refusal {
-            self.link.note_let();
+            self.link.refusals.take_back(Refused::Link);
         }
         self.link.note(failure);
         self.machine.attempt_failed(self.link.now_ms());

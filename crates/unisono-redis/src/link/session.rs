@@ -9,7 +9,7 @@ use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError, RedisResult, 
 use tokio::task::AbortHandle;
 use unisono_cluster::{Adapter, Subscription};
 
-use super::{Connections, Link, Shards, Turn};
+use super::{Connections, Link, Refused, Shards, Turn};
 use crate::cluster::Cluster;
 use crate::config::Address;
 use crate::connect::{Role, attempt_options};
@@ -61,8 +61,8 @@ impl Session {
         let ((bus, shards, uncounted), home) =
             tokio::try_join!(opening, config.connect_named(&address, &heard, "cmd"),)?;
         match uncounted {
-            Some(failure) => link.note_uncounted(failure),
-            None => link.note_let(),
+            Some(failure) => link.note_refused(Refused::Count, failure),
+            None => link.refusals.take_back(Refused::Count),
         }
         let connections = Connections {
             publisher: bus.clone(),
@@ -106,9 +106,11 @@ impl Session {
         added.retain(|subscription| !self.confirmed.contains(subscription));
         match self.remove(link, &removed).await {
             Ok(()) if removed.is_empty() => {}
-            Ok(()) => link.note_unsubscribed(),
+            Ok(()) => link.refusals.take_back(Refused::Unsubscribe),
             // It hears more than it wants, and that is no reason to hear nothing.
-            Err(failure) if failure.is_refusal => link.note_subscribed_still(failure),
+            Err(failure) if failure.is_refusal => {
+                link.note_refused(Refused::Unsubscribe, failure);
+            }
             Err(failure) => return Err(failure),
         }
         let batch = match self.adapter {
@@ -116,65 +118,91 @@ impl Session {
             Adapter::Sharded(_) => SHARD_SUBSCRIBE_BATCH,
         };
         for batch in added.chunks(batch) {
-            if let Err(error) = self.add(batch).await {
-                self.explain(error, batch, link.config.user()).await?;
-            }
+            self.add(batch, link.config.user()).await?;
         }
         self.confirmed.extend(added);
         link.followed.send_replace(turn.version);
         Ok(())
     }
 
+    /// All that can be; the first refusal, if there are any.
     async fn remove(&mut self, link: &Link, removed: &[Subscription]) -> Result<(), Failure> {
-        let failure = |command| {
-            move |error: RedisError| Failure::of(&error, link.config.user(), Deed::Command(command))
+        let mut refusal = Ok(());
+        let mut note = |outcome: RedisResult<()>, command| {
+            let Err(error) = outcome else { return Ok(()) };
+            let failure = Failure::of(&error, link.config.user(), Deed::Command(command));
+            if !failure.is_refusal {
+                return Err(failure);
+            }
+            if refusal.is_ok() {
+                refusal = Err(failure);
+            }
+            Ok(())
         };
         if let Adapter::Sharded(_) = self.adapter {
             for batch in removed.chunks(SHARD_SUBSCRIBE_BATCH) {
-                link.leave(split(batch).1.into_iter());
-                let left = self.each("SUNSUBSCRIBE", batch).await;
-                if left.is_err() {
-                    link.stay(split(batch).1.into_iter());
+                let (_, channels) = split(batch);
+                link.leave(&channels);
+                let outcomes = self.each("SUNSUBSCRIBE", &channels).await;
+                for (channel, outcome) in channels.into_iter().zip(outcomes) {
+                    if outcome.is_err() {
+                        link.stay(channel);
+                    }
+                    note(outcome, "sunsubscribe")?;
                 }
-                left.map_err(failure("sunsubscribe"))?;
             }
-            return Ok(());
+            return refusal;
         }
         for batch in removed.chunks(SUBSCRIBE_BATCH) {
             let (patterns, channels) = split(batch);
             if !patterns.is_empty() {
-                let left = self.bus.punsubscribe(patterns).await;
-                left.map_err(failure("punsubscribe"))?;
+                note(self.bus.punsubscribe(patterns).await, "punsubscribe")?;
             }
             if !channels.is_empty() {
-                let left = self.bus.unsubscribe(channels).await;
-                left.map_err(failure("unsubscribe"))?;
+                note(self.bus.unsubscribe(channels).await, "unsubscribe")?;
             }
         }
+        refusal
+    }
+
+    /// One command for each shard channel, in one pipeline: two channels in one command may be of two slots of a Redis Cluster. Says what
+    /// became of each.
+    async fn each(&mut self, command: &'static str, channels: &[&str]) -> Vec<RedisResult<()>> {
+        match &self.connections.shards {
+            Some(shards) => shards.each(command, channels).await,
+            None => each(&mut self.bus, command, channels).await,
+        }
+    }
+
+    /// All of them, or an error that names one.
+    async fn add(&mut self, batch: &[Subscription], user: &str) -> Result<(), Failure> {
+        let adapter = self.adapter;
+        let failure =
+            |error: RedisError, one| Failure::of(&error, user, Deed::Subscribe(adapter, one));
+        if let Adapter::Sharded(_) = adapter {
+            let (_, channels) = split(batch);
+            let outcomes = self.each("SSUBSCRIBE", &channels).await;
+            for (one, outcome) in batch.iter().zip(outcomes) {
+                outcome.map_err(|error| failure(error, one))?;
+            }
+            return Ok(());
+        }
+        let Err(error) = self.add_at_once(batch).await else {
+            return Ok(());
+        };
+        let failed = failure(error, &batch[0]);
+        if !failed.is_refusal {
+            return Err(failed);
+        }
+        // Redis does not say which of them it refuses.
+        for one in batch {
+            let added = self.add_at_once(std::slice::from_ref(one)).await;
+            added.map_err(|error| failure(error, one))?;
+        }
         Ok(())
     }
 
-    /// One command for each shard channel, in one pipeline: two channels in one command may be of two slots of a Redis Cluster.
-    async fn each(&mut self, command: &'static str, batch: &[Subscription]) -> RedisResult<()> {
-        let channels = split(batch).1;
-        if let Some(shards) = &self.connections.shards {
-            return shards.each(command, &channels).await;
-        }
-        let mut pipeline = redis::pipe();
-        for channel in &channels {
-            pipeline.cmd(command).arg(channel);
-        }
-        let replies = self.bus.send_packed_commands(&pipeline, 0, channels.len());
-        for reply in replies.await? {
-            Value::extract_error(reply)?;
-        }
-        Ok(())
-    }
-
-    async fn add(&mut self, batch: &[Subscription]) -> RedisResult<()> {
-        if let Adapter::Sharded(_) = self.adapter {
-            return self.each("SSUBSCRIBE", batch).await;
-        }
+    async fn add_at_once(&mut self, batch: &[Subscription]) -> RedisResult<()> {
         let (patterns, channels) = split(batch);
         if !patterns.is_empty() {
             self.bus.psubscribe(patterns).await?;
@@ -184,28 +212,27 @@ impl Session {
         }
         Ok(())
     }
+}
 
-    /// Which of them it was: Redis does not say. None, if somebody has given the right meanwhile.
-    async fn explain(
-        &mut self,
-        error: RedisError,
-        batch: &[Subscription],
-        user: &str,
-    ) -> Result<(), Failure> {
-        let failed = Failure::of(&error, user, Deed::Subscribe(self.adapter, &batch[0]));
-        if !failed.is_refusal {
-            return Err(failed);
+/// The same command for each channel, in one pipeline on one connection; what became of each.
+pub(super) async fn each(
+    bus: &mut MultiplexedConnection,
+    command: &'static str,
+    channels: &[&str],
+) -> Vec<RedisResult<()>> {
+    let mut pipeline = redis::pipe();
+    for channel in channels {
+        pipeline.cmd(command).arg(channel);
+    }
+    let replies = bus.send_packed_commands(&pipeline, 0, channels.len());
+    match replies.await {
+        Ok(replies) => {
+            let outcomes = replies
+                .into_iter()
+                .map(|reply| reply.extract_error().map(drop));
+            outcomes.collect()
         }
-        for one in batch {
-            if let Err(error) = self.add(std::slice::from_ref(one)).await {
-                return Err(Failure::of(
-                    &error,
-                    user,
-                    Deed::Subscribe(self.adapter, one),
-                ));
-            }
-        }
-        Ok(())
+        Err(error) => vec![Err(error); channels.len()],
     }
 }
 

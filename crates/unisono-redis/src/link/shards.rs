@@ -3,26 +3,27 @@
 //! They live and die together with the link. That is up when every master answers and has confirmed what is wanted of it, and is opened anew
 //! when one of them breaks, is silent, or has lost a slot that is listened to: then nobody can say what was missed.
 
+mod publishing;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, PushKind, RedisError, RedisResult, Value};
+use redis::{PushKind, RedisResult};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use unisono_cluster::Adapter;
 
+use super::Link;
 use super::probes::probes;
-use super::session::push_handler;
-use super::{Link, MOVED_AWAY};
-use crate::buffer::Outgoing;
-use crate::cluster::{Cluster, redirection, slot_of};
+use super::session::{each, push_handler};
+use crate::cluster::{Cluster, slot_of};
 use crate::config::Address;
 use crate::connect::{Role, attempt_options};
 use crate::failure::Failure;
-use crate::limits::{MAX_REDIRECTIONS, WATCH_EVERY};
-use crate::publisher::{Outcome, pipeline};
+use crate::limits::WATCH_EVERY;
 use crate::trial;
 
 /// The masters of a cluster, as a link found them.
@@ -51,15 +52,6 @@ struct Shard {
     /// It has ended a subscription unasked. The client library has taken that for the reply to a command, and each reply from then on for
     /// that to the command behind its own.
     is_out_of_step: Arc<AtomicBool>,
-}
-
-/// What became of a part of a batch.
-struct Part {
-    from: Address,
-    /// Of its messages in the batch.
-    positions: Vec<usize>,
-    replies: RedisResult<Vec<Value>>,
-    heard_ms: u64,
 }
 
 impl Shards {
@@ -117,16 +109,32 @@ impl Shards {
         }
     }
 
-    /// `SSUBSCRIBE` or `SUNSUBSCRIBE` for each of the channels, at the owner of its slot.
-    pub(super) async fn each(&self, command: &'static str, channels: &[&str]) -> RedisResult<()> {
-        let places = self.places(channels)?;
-        let mut parts: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
-        for (&channel, (_, at)) in channels.iter().zip(&places) {
-            parts.entry(*at).or_default().push(channel);
+    /// `SSUBSCRIBE` or `SUNSUBSCRIBE` for each of the channels, at the owner of its slot; what became of each.
+    pub(super) async fn each(
+        &self,
+        command: &'static str,
+        channels: &[&str],
+    ) -> Vec<RedisResult<()>> {
+        let places = match self.places(channels) {
+            Ok(places) => places,
+            Err(error) => return vec![Err(error); channels.len()],
+        };
+        let mut parts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (position, (_, at)) in places.iter().enumerate() {
+            parts.entry(*at).or_default().push(position);
         }
-        self.send_each(command, parts).await?;
+        let mut outcomes = vec![Ok(()); channels.len()];
+        for (positions, replies) in self.send_each(command, channels, parts).await {
+            for (position, outcome) in positions.into_iter().zip(replies) {
+                outcomes[position] = outcome;
+            }
+        }
         let mut listening = self.listening();
-        for (slot, at) in places {
+        for ((slot, at), _) in places
+            .into_iter()
+            .zip(&outcomes)
+            .filter(|(_, done)| done.is_ok())
+        {
             let place = listening.entry(slot).or_insert((at, 0));
             place.1 = match command {
                 "SSUBSCRIBE" => place.1 + 1,
@@ -136,41 +144,7 @@ impl Shards {
                 listening.remove(&slot);
             }
         }
-        Ok(())
-    }
-
-    /// Sends each message of a batch to the owner of its channel, and once more where one says that it is another by now, which is to say
-    /// that it was not published.
-    pub(crate) async fn publish(&self, batch: &[Outgoing]) -> Outcome {
-        let mut outcome = Outcome {
-            replies: vec![Value::Nil; batch.len()],
-            failures: Vec::new(),
-        };
-        let mut left: Vec<_> = (0..batch.len()).collect();
-        // A slot that moves needs two rounds; more are a cluster that disagrees.
-        for _ in 0..=MAX_REDIRECTIONS {
-            let mut sending = self.send_all(batch, std::mem::take(&mut left));
-            while let Some(part) = sending.join_next().await {
-                let Ok(part) = part else { continue };
-                match part.replies {
-                    Ok(answers) => {
-                        for (&at, reply) in part.positions.iter().zip(answers) {
-                            if self.is_moved(&reply, &part.from) {
-                                left.push(at);
-                            }
-                            outcome.replies[at] = reply;
-                        }
-                    }
-                    Err(error) => outcome.failures.push((error, part.heard_ms)),
-                }
-            }
-            if left.is_empty() {
-                break;
-            }
-            // As they were published.
-            left.sort_unstable();
-        }
-        outcome
+        outcomes
     }
 
     /// Whether the link must be opened anew, to be connected to all masters that there are now.
@@ -229,91 +203,23 @@ impl Shards {
         })
     }
 
-    /// One command for each channel, in one pipeline for each shard: channels in one command must be of one slot.
+    /// One pipeline for each shard, all at the same time.
     async fn send_each(
         &self,
         command: &'static str,
-        parts: BTreeMap<usize, Vec<&str>>,
-    ) -> RedisResult<()> {
-        let mut sending = JoinSet::new();
-        for (at, channels) in parts {
-            let mut pipeline = redis::pipe();
-            for channel in &channels {
-                pipeline.cmd(command).arg(channel);
-            }
-            let (mut bus, count) = (self.shards[at].bus.clone(), channels.len());
-            sending.spawn(async move { bus.send_packed_commands(&pipeline, 0, count).await });
-        }
-        while let Some(replies) = sending.join_next().await {
-            let replies = replies.map_err(|error| Failure::new(error.to_string()))?;
-            for reply in replies? {
-                reply.extract_error()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// One pipeline for each owner of some of the messages.
-    fn send_all(&self, batch: &[Outgoing], positions: Vec<usize>) -> JoinSet<Part> {
-        let mut parts: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
-        for at in positions {
-            let owner = self.cluster.owner(slot_of(batch[at].channel.as_bytes()));
-            // Of a slot that nobody serves any of them says so.
-            let owner = owner.unwrap_or_else(|| self.shards[0].address.clone());
-            parts.entry(owner).or_default().push(at);
-        }
-        let mut sending = JoinSet::new();
-        for (from, positions) in parts {
-            let messages = positions.iter().map(|&at| &batch[at]);
-            let pipeline = pipeline(self.adapter.publish_command(), messages);
-            let (shard, cluster) = (self.shard(&from).cloned(), self.cluster.clone());
-            if shard.is_none() {
-                self.is_outdated.store(true, Ordering::Release);
-            }
-            sending.spawn(async move {
-                let heard = shard.as_ref().map(|shard| shard.heard_ms.clone());
-                let out_of_step = shard.as_ref().map(|shard| shard.is_out_of_step.clone());
-                let sending = async {
-                    let mut bus = match shard {
-                        Some(shard) => shard.bus,
-                        None => cluster.connection(&from).await?,
-                    };
-                    let replies = bus.send_packed_commands(&pipeline, 0, positions.len());
-                    let replies = replies.await?;
-                    match out_of_step {
-                        Some(flag) if flag.load(Ordering::Acquire) => {
-                            Err((ErrorKind::Io, MOVED_AWAY).into())
-                        }
-                        _ => Ok(replies),
-                    }
-                };
-                Part {
-                    replies: sending.await,
-                    heard_ms: heard.map_or(0, |heard| heard.load(Ordering::Relaxed)),
-                    from,
-                    positions,
-                }
-            });
-        }
-        sending
-    }
-
-    fn is_moved(&self, reply: &Value, from: &Address) -> bool {
-        let Value::ServerError(error) = reply else {
-            return false;
-        };
-        if error.code() != "MOVED" {
-            return false;
-        }
-        let error = RedisError::from(error.clone());
-        let Some((owner, slot)) = error
-            .redirect_node()
-            .and_then(|(text, slot)| Some((redirection(text, from)?, slot)))
-        else {
-            return false;
-        };
-        self.cluster.note_move(slot, owner);
-        true
+        channels: &[&str],
+        parts: BTreeMap<usize, Vec<usize>>,
+    ) -> Vec<(Vec<usize>, Vec<RedisResult<()>>)> {
+        let sending = parts.into_iter().map(async |(at, positions)| {
+            let mut bus = self.shards[at].bus.clone();
+            let channels: Vec<_> = positions
+                .iter()
+                .map(|&position| channels[position])
+                .collect();
+            let outcomes = each(&mut bus, command, &channels).await;
+            (positions, outcomes)
+        });
+        join_all(sending).await
     }
 
     fn shard(&self, address: &Address) -> Option<&Shard> {

@@ -217,6 +217,61 @@ async fn who_may_not_unsubscribe_hears_on_and_is_told_the_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_refusal_keeps_nothing_else_from_being_done_or_shown() {
+    let server = RedisServer::start();
+    let config = RedisConfig::parse(&url(&server, "pod:secret")).expect("valid");
+    let rules = config.acl_rules();
+    set_user(
+        &server,
+        &format!(
+            "pod on >secret -@all resetchannels &io#/#* &requests &requests* {rules} -punsubscribe"
+        ),
+    );
+    let node = Node::start_with(config);
+    node.await_state(LinkState::Subscribed).await;
+    let both = [
+        Subscription::Pattern("requests*".to_owned()),
+        Subscription::Channel("requests".to_owned()),
+    ];
+    both.iter()
+        .for_each(|one| node.broker.subscribe(one.clone()));
+    // Whatever was to be listened to is, when somebody is counted.
+    assert!(node.broker.count("io#/#").await.is_ok());
+    both.iter().for_each(|one| node.broker.unsubscribe(one));
+    let shows = async |part: &str| {
+        await_until(&format!("{part} shows"), LIMIT, || {
+            let refusal = node.broker.refusal();
+            refusal.is_some_and(|refusal| refusal.contains(part))
+        })
+        .await;
+    };
+    shows("+punsubscribe").await;
+    assert!(
+        server
+            .command(&["PUBSUB", "NUMSUB", "requests"])
+            .ends_with("\n0")
+    );
+    let publish = |channel| {
+        let payload = bytes::Bytes::from_static(b"x");
+        node.broker
+            .publish(channel, payload)
+            .expect("the link is up");
+    };
+    // A graver one comes and goes.
+    publish("other#/#");
+    shows("&other#*").await;
+    publish("io#/#");
+    shows("+punsubscribe").await;
+    assert_eq!(node.broker.stats().reconnects, 0);
+    // On a new link nothing has to be left.
+    server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    await_until("the refusal is gone", LIMIT, || {
+        node.broker.refusal().is_none() && node.broker.stats().reconnects == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_choose_a_database_is_told_the_right() {
     let server = RedisServer::start();
     let config = RedisConfig::parse(&format!("{}/1", url(&server, "pod:secret"))).expect("valid");

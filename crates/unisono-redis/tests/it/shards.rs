@@ -279,6 +279,31 @@ async fn the_documented_rights_are_enough_on_every_shard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_lets_nobody_leave_costs_the_others_nothing() {
+    let mut cluster = RedisCluster::start(false).await;
+    let node = up(&cluster).await;
+    let channels = channels(&cluster);
+    subscribe(&node, &channels);
+    assert_eq!(node.broker.count_each(&channels).await, Ok(vec![1; 3]));
+    let set = |server: &RedisServer, rule| server.command(&["ACL", "SETUSER", "default", rule]);
+    set(&cluster.nodes()[LAST], "-sunsubscribe");
+    for channel in &channels {
+        let subscription = Subscription::Channel(channel.clone());
+        node.broker.unsubscribe(&subscription);
+    }
+    await_until("the refusal shows", LIMIT, || {
+        node.broker.refusal().is_some()
+    })
+    .await;
+    assert_eq!(node.broker.count_each(&channels).await, Ok(vec![0, 0, 1]));
+    set(&cluster.nodes()[LAST], "+sunsubscribe");
+    subscribe(&node, &channels);
+    assert_eq!(node.broker.count_each(&channels).await, Ok(vec![1; 3]));
+    await_crossing(&node, &node, &channels, "still").await;
+    assert_eq!(node.broker.stats().reconnects, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_emitter_publishes_at_the_owner_and_follows_it() {
     let cluster = RedisCluster::start(false).await;
     let node = up(&cluster).await;
