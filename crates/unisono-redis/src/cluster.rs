@@ -5,12 +5,11 @@ mod slots;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::Value;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Value};
 use tokio::time::timeout;
 
 use crate::config::{Address, RedisConfig};
-use crate::connect::options;
 use crate::failure::{Deed, Failure};
 use crate::limits::ASK_DEADLINE;
 pub(crate) use slots::{Slots, redirection, slot_of};
@@ -18,6 +17,8 @@ pub(crate) use slots::{Slots, redirection, slot_of};
 /// What is known of the cluster that a link is in, and the connections to nodes other than the link's own, opened when first needed.
 pub(crate) struct Cluster {
     config: RedisConfig,
+    /// With the deadlines of whoever asks.
+    options: AsyncConnectionConfig,
     // A lock for two tables, held to look something up or put it in.
     known: Mutex<Known>,
 }
@@ -28,9 +29,10 @@ struct Known {
 }
 
 impl Cluster {
-    pub(crate) fn new(config: RedisConfig, slots: Slots) -> Self {
+    pub(crate) fn new(config: RedisConfig, slots: Slots, options: AsyncConnectionConfig) -> Self {
         Self {
             config,
+            options,
             known: Mutex::new(Known {
                 slots,
                 connections: BTreeMap::new(),
@@ -84,7 +86,7 @@ impl Cluster {
     async fn open(&self, address: &Address) -> Result<MultiplexedConnection, Failure> {
         let connection = self
             .config
-            .connect_named(address, &options(), "cmd")
+            .connect_named(address, &self.options, "cmd")
             .await?;
         let mut known = self.lock();
         // Only nodes of the cluster are kept, so there are never more than those.

@@ -157,7 +157,8 @@ impl Door {
         // A classic message reaches the subscribers of every node, from any of them.
         let cluster = slots
             .filter(|_| matches!(self.config.adapter, Adapter::Sharded(_)))
-            .map(|slots| Arc::new(Cluster::new(self.config.clone(), slots)));
+            .map(|slots| Cluster::new(self.config.clone(), slots, self.options_elsewhere()))
+            .map(Arc::new);
         let nodes = Nodes {
             home: redis.clone(),
             home_address: address.clone(),
@@ -179,6 +180,13 @@ impl Door {
             is_lost,
             _watch: Arc::new(AbortOnDrop(watch.abort_handle())),
         })
+    }
+
+    /// Such a connection may outlast the caller that wants it.
+    fn options_elsewhere(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.deadline))
+            .set_response_timeout(Some(self.deadline))
     }
 
     fn note(&self, nsp: &str, subscriptions: u64) {

@@ -12,7 +12,7 @@ use unisono_cluster::{Adapter, Subscription};
 use super::{Connections, Link, Refused, Shards, Turn};
 use crate::cluster::Cluster;
 use crate::config::Address;
-use crate::connect::{Role, attempt_options};
+use crate::connect::{Role, attempt_options, options};
 use crate::failure::{Deed, Failure};
 use crate::limits::{SHARD_SUBSCRIBE_BATCH, SUBSCRIBE_BATCH};
 use crate::nodes::Nodes;
@@ -47,7 +47,7 @@ impl Session {
     ) -> Result<Self, Failure> {
         let Place { address, slots } = route.find().await?;
         let config = &link.config;
-        let cluster = slots.map(|slots| Arc::new(Cluster::new(config.clone(), slots)));
+        let cluster = slots.map(|slots| Arc::new(Cluster::new(config.clone(), slots, options())));
         let heard = attempt_options().set_push_sender(push_handler(link, generation));
         link.gate.admit(generation);
         let opening = async {

@@ -63,11 +63,20 @@ impl Route {
         // Of the sharded adapter each channel has its own place.
         let must_meet = self.config.adapter == Adapter::Classic;
         let mut may_return = Instant::now() + RETURN_AFTER;
-        let mut suspicion = None;
+        let (mut suspicion, mut is_mute) = (None, false);
         loop {
             pause(suspicion.is_some()).await;
             let is_time = must_meet && Instant::now() >= may_return;
-            let wish = self.look_at_cluster(&mut here, is_time).await;
+            let wish = match self.look_at_cluster(&mut here, is_time).await {
+                Ok(wish) => wish,
+                // A link's probes say whether the server is there. An emitter has none, and goes by what the server says of the others.
+                Err(failure) if is_mute && here.probe_channel.is_none() => return failure,
+                Err(failure) => {
+                    (suspicion, is_mute) = (None, !failure.is_refusal);
+                    continue;
+                }
+            };
+            is_mute = false;
             if is_time {
                 may_return = Instant::now() + RETURN_AFTER;
             }
@@ -90,10 +99,17 @@ impl Route {
     }
 
     /// Asks the others only where the server's own word gives a reason to, or it is time to look for the meeting place.
-    async fn look_at_cluster(&mut self, here: &mut Here, is_time: bool) -> Option<Move> {
+    ///
+    /// # Errors
+    /// The server has not said anything.
+    async fn look_at_cluster(
+        &mut self,
+        here: &mut Here,
+        is_time: bool,
+    ) -> Result<Option<Move>, Failure> {
         let deadline = self.patience.ask();
         let asking = cluster::survey(&self.config, &here.address, &mut here.connection);
-        let own = within(deadline, &here.address, asking).await.ok()?;
+        let own = within(deadline, &here.address, asking).await?;
         self.learn(&own.slots);
         if let Some(cluster) = &here.cluster {
             cluster.learn(own.slots.clone());
@@ -102,13 +118,13 @@ impl Route {
         let mut view = ClusterView::default();
         view.take(here.address.clone(), Some(own));
         if view.is_meeting_place(&here.address) || (serves && !is_time) {
-            return None;
+            return Ok(None);
         }
         let mut others = self.next_nodes();
         others.retain(|node| *node != here.address);
         let is_struck = |node: &Address| self.is_struck(node);
         nodes::look(&self.config, others, deadline, is_struck, &mut view).await;
-        view.leave(&here.address, is_struck)
+        Ok(view.leave(&here.address, is_struck))
     }
 
     /// Whether a link would come up where it is to go. If not, it is left alone for a while.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use unisono_cluster::{Adapter, SubscriptionMode};
 use unisono_redis::{CommandErrorKind, Emitter, EmitterError, RedisConfig};
 use unisono_test::{RedisCluster, RedisServer, await_until};
 
@@ -147,5 +148,39 @@ async fn a_node_of_a_cluster_that_was_demoted_is_left() {
     while !is_at(&mut cluster, RedisCluster::MASTERS) {
         emitter.emit("x", &()).await.expect("it is published");
         assert!(demoted.elapsed() < LIMIT, "it stays where it was");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emitter_whose_node_says_nothing_finds_the_others_by_another() {
+    const FIRST: usize = 0;
+    const LAST: usize = RedisCluster::MASTERS - 1;
+    let replica_of = |at: usize| at + RedisCluster::MASTERS;
+    let mut cluster = RedisCluster::start(true).await;
+    let config = RedisConfig::parse(&cluster.url("")).expect("valid");
+    let config = config.speaking(Adapter::Sharded(SubscriptionMode::Dynamic));
+    let emitter = Emitter::new(config, "io").deadline(Duration::from_secs(2));
+    let room = (0..)
+        .map(|number| format!("room-{number}"))
+        .find(|room| cluster.owner(&format!("io#/#{room}#")) == LAST)
+        .expect("a third of all");
+    let emit = async || emitter.to(&room).emit("e", &1).await;
+    assert!(emit().await.is_ok());
+    // A silence that no connection shows. The emitter has no reason to ask anything there.
+    cluster.nodes()[FIRST].stop();
+    let await_promoted = async |cluster: &mut RedisCluster, at| {
+        let replica = &cluster.nodes()[replica_of(at)];
+        await_until("the replica has taken over", LIMIT, || {
+            replica.command(&["ROLE"]).starts_with("master")
+        })
+        .await;
+    };
+    await_promoted(&mut cluster, FIRST).await;
+    cluster.nodes()[LAST].kill9();
+    await_promoted(&mut cluster, LAST).await;
+    let since = Instant::now();
+    while let Err(error) = emit().await {
+        assert!(since.elapsed() < LIMIT, "{error:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
