@@ -92,7 +92,7 @@ pub trait Broker: Send + Sync + 'static {
     /// Counters since the start.
     fn stats(&self) -> LinkStats;
 
-    /// Ends the link for good: nothing is delivered or accepted afterwards. Idempotent.
+    /// Ends the link for good: nothing is delivered or accepted afterwards. What was published before may still go out. Idempotent.
     fn close(&self);
 }
 

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::{Duration, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use unisono_cluster::broker::check_size;
 use unisono_cluster::{
     Adapter, Broker, CountEachFuture, CountError, CountFuture, Inbox, LinkState, LinkStats,
     PublishError, Subscription,
 };
 
+use crate::buffer::FLUSH_POLL;
 use crate::commander::Commander;
 use crate::config::RedisConfig;
 use crate::failure::{Deed, Failure};
@@ -19,9 +20,6 @@ use crate::limits::REPLY_DEADLINE;
 use crate::link::{self, Link, Refused};
 use crate::nodes::{RequestError, count_right};
 use crate::publisher;
-
-/// How often [`RedisBroker::flush`] looks whether all is sent.
-const FLUSH_POLL: Duration = Duration::from_millis(5);
 
 /// The cluster's broker over Redis publish/subscribe. Dropping it closes it.
 pub struct RedisBroker {
@@ -71,11 +69,7 @@ impl RedisBroker {
 
     /// Returns when everything published so far is confirmed, dropped or given up. For a process that is about to end; bound the time.
     pub async fn flush(&self) {
-        loop {
-            let level = self.link.buffer.level();
-            if self.link.is_closed() || level.messages + level.in_flight == 0 {
-                return;
-            }
+        while !self.link.is_closed() && !self.link.buffer.is_idle() {
             sleep(FLUSH_POLL).await;
         }
     }

@@ -2,12 +2,17 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use unisono_cluster::PublishError;
 
 use crate::limits::{PUBLISH_BATCH_BYTES, PUBLISH_BATCH_MESSAGES};
+
+/// How often it is looked whether all is sent.
+pub(crate) const FLUSH_POLL: Duration = Duration::from_millis(5);
 
 /// One message on its way out.
 #[derive(Debug)]
@@ -154,6 +159,19 @@ impl Buffer {
             messages: queue.messages.len(),
             in_flight: queue.in_flight,
             expired: queue.expired,
+        }
+    }
+
+    /// Whether nothing waits or is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        let level = self.level();
+        level.messages + level.in_flight == 0
+    }
+
+    /// Returns when nothing waits or is in flight.
+    pub(crate) async fn emptied(&self) {
+        while !self.is_idle() {
+            sleep(FLUSH_POLL).await;
         }
     }
 

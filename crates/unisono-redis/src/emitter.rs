@@ -198,7 +198,8 @@ impl EmitterBroadcast {
         }
     }
 
-    /// Puts the clients' sockets into rooms.
+    /// Puts the clients' sockets into rooms. With the sharded adapter, nodes without a member of such a room begin to listen to its channel
+    /// only then: what is emitted to the room within the next milliseconds may not reach them, as with Node.js' emitter.
     ///
     /// # Errors
     /// See [`EmitterError`]; more than 16,384 rooms cannot be encoded.

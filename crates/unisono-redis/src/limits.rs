@@ -106,5 +106,8 @@ pub(crate) const GATHER_DEADLINE: Duration = Duration::from_millis(BACKOFF_MAX_M
 /// How often it is asked meanwhile whether they are back: what the last of them waits for at most. Sixty small questions in all.
 pub(crate) const GATHER_POLL: Duration = Duration::from_millis(20);
 
+/// For what waits when a broker is closed: a round trip over a slow path, and nobody waits for it.
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// For one call of an emitter, connecting included: as long as a message may wait in a broker.
 pub(crate) const EMIT_DEADLINE: Duration = PUBLISH_MAX_AGE;

@@ -190,7 +190,7 @@ impl Link {
     pub(crate) fn close(&self) {
         self.signals.closed.store(true, Ordering::Release);
         self.gate.close();
-        self.connections.send_replace(None);
+        self.state.send_replace(LinkState::Down);
         self.signals.wake.notify_one();
     }
 

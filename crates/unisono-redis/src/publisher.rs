@@ -22,16 +22,19 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<(RedisError, u64)>,
 }
 
-/// Sends until the link is closed. One pipeline is in flight at a time; what arrives meanwhile makes the next.
+/// Sends until the link is closed and its last connections are gone. One pipeline is in flight at a time; what arrives meanwhile makes the next.
 pub(crate) async fn run(link: Arc<Link>) {
     let mut connections = link.connections.subscribe();
     let mut followed = link.followed.subscribe();
     let mut latest = None;
     let mut patience = Patience::default();
     // The senders are in `link`, which we hold, so to wait for a change ends with one.
-    while !link.is_closed() {
+    loop {
         let are_new = refresh(&mut latest, &mut connections);
         let Some(current) = &mut latest else {
+            if link.is_closed() {
+                return;
+            }
             let _ = connections.changed().await;
             continue;
         };

@@ -11,6 +11,7 @@ use super::machine::{Machine, Step};
 use super::session::Session;
 use super::{Link, Refused};
 use crate::failure::Failure;
+use crate::limits::LAST_WORDS;
 use crate::route::Route;
 
 /// Keeps the link up until it is closed.
@@ -26,8 +27,13 @@ pub(crate) async fn run(link: Arc<Link>) {
     while !driver.link.is_closed() {
         driver.turn().await;
     }
+    // What was published before it was closed: a goodbye, as a rule.
+    if driver.session.is_some() {
+        let _ = timeout(LAST_WORDS, driver.link.buffer.emptied()).await;
+    }
     driver.session = None;
     driver.link.connections.send_replace(None);
+    // Once more: a last step may have said otherwise.
     driver.link.state.send_replace(LinkState::Down);
     driver.link.gate.detach();
     tracing::debug!(
@@ -119,7 +125,11 @@ impl Driver {
                 self.session = Some(session);
                 self.route.arrived();
                 // Nothing of an earlier link is listened to any more.
-                for refused in [Refused::Link, Refused::Unsubscribe] {
+                for refused in [
+                    Refused::Link,
+                    Refused::Unsubscribe,
+                    Refused::UnsubscribePattern,
+                ] {
                     self.link.refusals.take_back(refused);
                 }
                 self.machine.attempt_succeeded(self.link.now_ms());

@@ -14,14 +14,16 @@ pub(crate) enum Refused {
     Count,
     /// To leave a channel. Taken back by the next that is left, or by a new link.
     Unsubscribe,
+    /// The same of patterns, which is another right.
+    UnsubscribePattern,
 }
 
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 
 /// One text for each kind: what is granted says nothing about the others.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    // A lock for four texts, held to change or copy one.
+    // A lock for a few texts, held to change or copy one.
     texts: Mutex<[Option<String>; KINDS]>,
     /// How many there are: nothing has to be taken back as a rule, and every batch asks.
     standing: AtomicUsize,

@@ -104,15 +104,7 @@ impl Session {
         let (mut removed, mut added) = (turn.removed, turn.added);
         removed.retain(|subscription| self.confirmed.remove(subscription));
         added.retain(|subscription| !self.confirmed.contains(subscription));
-        match self.remove(link, &removed).await {
-            Ok(()) if removed.is_empty() => {}
-            Ok(()) => link.refusals.take_back(Refused::Unsubscribe),
-            // It hears more than it wants, and that is no reason to hear nothing.
-            Err(failure) if failure.is_refusal => {
-                link.note_refused(Refused::Unsubscribe, failure);
-            }
-            Err(failure) => return Err(failure),
-        }
+        self.remove(link, &removed).await?;
         let batch = match self.adapter {
             Adapter::Classic => SUBSCRIBE_BATCH,
             Adapter::Sharded(_) => SHARD_SUBSCRIBE_BATCH,
@@ -125,44 +117,35 @@ impl Session {
         Ok(())
     }
 
-    /// All that can be; the first refusal, if there are any.
+    /// All that can be. To hear more than is wanted is no reason to hear nothing, so a refusal is only shown.
     async fn remove(&mut self, link: &Link, removed: &[Subscription]) -> Result<(), Failure> {
-        let mut refusal = Ok(());
-        let mut note = |outcome: RedisResult<()>, command| {
-            let Err(error) = outcome else { return Ok(()) };
-            let failure = Failure::of(&error, link.config.user(), Deed::Command(command));
-            if !failure.is_refusal {
-                return Err(failure);
-            }
-            if refusal.is_ok() {
-                refusal = Err(failure);
-            }
-            Ok(())
-        };
         if let Adapter::Sharded(_) = self.adapter {
             for batch in removed.chunks(SHARD_SUBSCRIBE_BATCH) {
                 let (_, channels) = split(batch);
                 link.leave(&channels);
                 let outcomes = self.each("SUNSUBSCRIBE", &channels).await;
-                for (channel, outcome) in channels.into_iter().zip(outcomes) {
+                for (channel, outcome) in channels.into_iter().zip(&outcomes) {
                     if outcome.is_err() {
                         link.stay(channel);
                     }
-                    note(outcome, "sunsubscribe")?;
                 }
+                let left = outcomes.into_iter().collect();
+                note_left(link, Refused::Unsubscribe, "sunsubscribe", left)?;
             }
-            return refusal;
+            return Ok(());
         }
         for batch in removed.chunks(SUBSCRIBE_BATCH) {
             let (patterns, channels) = split(batch);
             if !patterns.is_empty() {
-                note(self.bus.punsubscribe(patterns).await, "punsubscribe")?;
+                let left = self.bus.punsubscribe(patterns).await;
+                note_left(link, Refused::UnsubscribePattern, "punsubscribe", left)?;
             }
             if !channels.is_empty() {
-                note(self.bus.unsubscribe(channels).await, "unsubscribe")?;
+                let left = self.bus.unsubscribe(channels).await;
+                note_left(link, Refused::Unsubscribe, "unsubscribe", left)?;
             }
         }
-        refusal
+        Ok(())
     }
 
     /// One command for each shard channel, in one pipeline: two channels in one command may be of two slots of a Redis Cluster. Says what
@@ -212,6 +195,26 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// # Errors
+/// What is no refusal.
+fn note_left(
+    link: &Link,
+    refused: Refused,
+    command: &'static str,
+    left: RedisResult<()>,
+) -> Result<(), Failure> {
+    let Err(error) = left else {
+        link.refusals.take_back(refused);
+        return Ok(());
+    };
+    let failure = Failure::of(&error, link.config.user(), Deed::Command(command));
+    if !failure.is_refusal {
+        return Err(failure);
+    }
+    link.note_refused(refused, failure);
+    Ok(())
 }
 
 /// The same command for each channel, in one pipeline on one connection; what became of each.

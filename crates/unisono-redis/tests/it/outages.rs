@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use unisono_cluster::{Adapter, Broker, LinkState, PublishError, Subscription, SubscriptionMode};
 use unisono_redis::RedisConfig;
-use unisono_test::RedisServer;
+use unisono_test::{RedisServer, await_until};
 
-use crate::support::{Node, await_crossing};
+use crate::support::{LIMIT, Node, await_crossing};
 
 const SHARDED: Adapter = Adapter::Sharded(SubscriptionMode::Dynamic);
 
@@ -136,7 +136,7 @@ async fn heals_after_being_cut_off_speaking(adapter: Adapter) {
         let reconnects = one.broker.stats().reconnects;
         server.command(&["CLIENT", "KILL", "TYPE", kind]);
         // The next publish may be the first to touch a dead connection, and is then given up; the one after it is not.
-        unisono_test::await_until("the link was replaced", crate::support::LIMIT, || {
+        await_until("the link was replaced", LIMIT, || {
             one.broker.stats().reconnects > reconnects
         })
         .await;
@@ -151,7 +151,7 @@ async fn suspicion_replaces_the_connections() {
     let node = Node::up(&server.url()).await;
     node.recorder.await_state(LinkState::Subscribed).await;
     // Too young a link is not suspected; an older one is.
-    unisono_test::await_until("the link was replaced", crate::support::LIMIT, || {
+    await_until("the link was replaced", LIMIT, || {
         node.broker.suspect();
         node.broker.stats().reconnects == 1
     })
@@ -202,7 +202,7 @@ async fn drops_what_waited_too_long_or_is_too_much_and_counts_it() {
         node.broker.publish("io#/#", Bytes::new()),
         Err(PublishError::BufferFull)
     );
-    unisono_test::await_until("both are dropped", crate::support::LIMIT, || {
+    await_until("both are dropped", LIMIT, || {
         node.broker.stats().dropped_expired == 2
     })
     .await;
@@ -258,11 +258,11 @@ async fn closing_ends_everything() {
     let Node { broker, recorder } = node;
     broker.close();
     drop((broker, recorder));
-    unisono_test::await_until("the inbox is let go", crate::support::LIMIT, || {
+    await_until("the inbox is let go", LIMIT, || {
         recorders.strong_count() == 0
     })
     .await;
-    unisono_test::await_until("the connections are closed", crate::support::LIMIT, || {
+    await_until("the connections are closed", LIMIT, || {
         // The one that asks is the only one left.
         server
             .command(&["CLIENT", "LIST"])
@@ -270,6 +270,34 @@ async fn closing_ends_everything() {
             .filter(|line| line.contains("id="))
             .count()
             == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_before_a_broker_was_closed_goes_out() {
+    const MESSAGES: usize = 1_000;
+    let server = RedisServer::start();
+    let (one, two) = (Node::up(&server.url()).await, Node::up(&server.url()).await);
+    let said: Vec<_> = (0..MESSAGES).map(|number| number.to_string()).collect();
+    said.iter().for_each(|text| one.publish(text));
+    one.broker.close();
+    let payload = Bytes::from_static(b"late");
+    let late = one.broker.publish("io#/#", payload);
+    assert_eq!(late, Err(PublishError::Closed));
+    two.await_text(&said[MESSAGES - 1]).await;
+    assert_eq!(two.texts(), said);
+    await_until("its connections are gone", LIMIT, || {
+        server.command(&["PUBSUB", "NUMPAT"]) == "1"
+    })
+    .await;
+    // Nor does a Redis that hangs keep them for ever.
+    two.publish("in vain");
+    server.stop();
+    two.broker.close();
+    server.cont();
+    await_until("those of the other are gone too", LIMIT, || {
+        server.command(&["PUBSUB", "NUMPAT"]) == "0"
     })
     .await;
 }

@@ -168,6 +168,10 @@ async fn a_shard_that_dies_is_followed_to_its_replica() {
     let settled = Instant::now();
     await_crossing(&one, &two, &channels, "after").await;
     await_crossing(&two, &one, &channels, "and back").await;
+    println!(
+        "events cross again {:?} after the cluster has settled",
+        settled.elapsed()
+    );
     assert!(settled.elapsed() < BACK_WITHIN, "{:?}", settled.elapsed());
     assert_eq!(cluster.owner(&channels[LAST]), LAST + RedisCluster::MASTERS);
 }
