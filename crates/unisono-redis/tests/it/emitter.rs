@@ -151,6 +151,37 @@ async fn a_node_of_a_cluster_that_was_demoted_is_left() {
     }
 }
 
+/// A room whose channel this node of the cluster serves.
+fn room_at(cluster: &RedisCluster, at: usize) -> String {
+    (0..)
+        .map(|number| format!("room-{number}"))
+        .find(|room| cluster.owner(&format!("io#/#{room}#")) == at)
+        .expect("a third of all")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_deadline_holds_on_every_node_of_a_cluster() {
+    const LAST: usize = RedisCluster::MASTERS - 1;
+    // Longer than any question of a link may take.
+    const BUSY: Duration = Duration::from_millis(2_500);
+    let mut cluster = RedisCluster::start(false).await;
+    let config = RedisConfig::parse(&cluster.url("")).expect("valid");
+    let config = config.speaking(Adapter::Sharded(SubscriptionMode::Dynamic));
+    let room = room_at(&cluster, LAST);
+    let patient = || Emitter::new(config.clone(), "io").deadline(LIMIT);
+    let (connected, new) = (patient(), patient());
+    let emit = async |emitter: &Emitter| emitter.to(&room).emit("e", &1).await;
+    emit(&connected).await.expect("it is published");
+    // Of both, the new one is not connected to any node yet.
+    let busy = BUSY.as_millis().to_string();
+    cluster.nodes()[LAST].command(&["CLIENT", "PAUSE", &busy, "ALL"]);
+    let start = Instant::now();
+    let (one, other) = tokio::join!(emit(&connected), emit(&new));
+    one.expect("there was time");
+    other.expect("there was time to connect");
+    assert!(start.elapsed() > BUSY / 2, "{:?}", start.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emitter_whose_node_says_nothing_finds_the_others_by_another() {
     const FIRST: usize = 0;
@@ -160,10 +191,7 @@ async fn an_emitter_whose_node_says_nothing_finds_the_others_by_another() {
     let config = RedisConfig::parse(&cluster.url("")).expect("valid");
     let config = config.speaking(Adapter::Sharded(SubscriptionMode::Dynamic));
     let emitter = Emitter::new(config, "io").deadline(Duration::from_secs(2));
-    let room = (0..)
-        .map(|number| format!("room-{number}"))
-        .find(|room| cluster.owner(&format!("io#/#{room}#")) == LAST)
-        .expect("a third of all");
+    let room = room_at(&cluster, LAST);
     let emit = async || emitter.to(&room).emit("e", &1).await;
     assert!(emit().await.is_ok());
     // A silence that no connection shows. The emitter has no reason to ask anything there.
