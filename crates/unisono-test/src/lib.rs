@@ -22,4 +22,4 @@ pub use redis_cluster::RedisCluster;
 pub use redis_sentinels::RedisSentinels;
 pub use redis_server::{RedisProgram, RedisServer};
 pub use redis_tls::TestCertificate;
-pub use wait::{ClosedPort, await_until, free_port};
+pub use wait::{ClosedPort, await_until};

@@ -27,7 +27,7 @@ pub async fn await_until(what: &str, limit: Duration, mut condition: impl FnMut(
 ///
 /// # Panics
 /// When the machine has none.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener =
         TcpListener::bind("127.0.0.1:0").expect("there is a free port on the loopback interface");
     listener

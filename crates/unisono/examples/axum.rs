@@ -52,6 +52,7 @@ async fn main() -> std::io::Result<()> {
         .layer(io.layer());
     let port = std::env::var("PORT").unwrap_or("3000".into());
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    let port = listener.local_addr()?.port();
     println!("listening on http://127.0.0.1:{port}");
     let shutdown = async move {
         // Without the signal there is nothing to wait for, and the server goes on.

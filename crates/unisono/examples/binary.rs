@@ -51,6 +51,7 @@ async fn main() -> std::io::Result<()> {
         .build();
     let port = std::env::var("PORT").unwrap_or("3000".into());
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    let port = listener.local_addr()?.port();
     println!("listening on http://127.0.0.1:{port}");
     unisono::serve(listener, io.service(), std::future::pending()).await
 }

@@ -32,6 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let port = std::env::var("PORT").unwrap_or("3000".into());
     let listener = tokio::net::TcpListener::bind(format!("0.0.0.0:{port}")).await?;
+    let port = listener.local_addr()?.port();
     println!("listening on http://127.0.0.1:{port}");
     let app = axum::Router::new()
         .route("/", axum::routing::get(|| async { "hello" }))

@@ -74,6 +74,7 @@ async fn main() -> std::io::Result<()> {
         Ok(listener) => listener,
         Err(_) => tokio::net::TcpListener::bind(format!("0.0.0.0:{port}")).await?,
     };
+    let port = listener.local_addr()?.port();
     println!("listening on http://127.0.0.1:{port}");
     let app = axum::Router::new().layer(io.layer()).layer(engine.layer());
     unisono::serve(listener, app, std::future::pending()).await

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
-use unisono_test::{Conversation, free_port};
+use unisono_test::Conversation;
 
 use crate::raw::{PATIENCE, request};
 
@@ -20,9 +20,8 @@ pub(crate) struct Example {
 impl Example {
     /// Starts it and waits for the line that says it listens.
     pub(crate) async fn start(name: &str) -> Self {
-        let port = free_port();
         let mut child = Command::new(path_of(name))
-            .env("PORT", port.to_string())
+            .env("PORT", "0")
             .env_remove("REDIS_URL")
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -30,7 +29,9 @@ impl Example {
             .expect("cargo builds the examples with the tests");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
-        assert_eq!(first, Some(format!("listening on http://127.0.0.1:{port}")));
+        let first = first.expect("it says where it listens");
+        let port = first.strip_prefix("listening on http://127.0.0.1:");
+        let port = port.and_then(|port| port.parse().ok()).expect(&first);
         // Read on, so that the example can print.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self {

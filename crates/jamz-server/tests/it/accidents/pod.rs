@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jamz_server::http::{LIVEZ, METRICS, READYZ};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use unisono_test::await_until;
 
 use crate::process::{FREE, address, binary};
@@ -32,7 +32,7 @@ pub(crate) struct Pod {
     admin: String,
     log: Arc<Mutex<Vec<String>>>,
     looks: Arc<Mutex<Vec<Look>>>,
-    watching: AbortHandle,
+    watching: JoinHandle<()>,
 }
 
 impl Pod {
@@ -55,7 +55,7 @@ impl Pod {
         let line = line.iter().find(|line| line.contains("listening")).unwrap();
         let (clients, admin) = (address(line, "clients"), address(line, "admin"));
         let looks = Arc::default();
-        let watching = tokio::spawn(watch(admin.clone(), Arc::clone(&looks))).abort_handle();
+        let watching = tokio::spawn(watch(admin.clone(), Arc::clone(&looks)));
         Self {
             child,
             url: format!("http://{clients}"),
@@ -112,6 +112,10 @@ impl Pod {
             .filter(|line| line.contains("panicked"))
             .collect();
         assert!(panics.is_empty(), "{panics:#?}");
+        assert!(
+            !self.watching.is_finished(),
+            "what a page of metrics said made its reader panic"
+        );
         for probe in [LIVEZ, READYZ] {
             let answer = get(&self.admin, probe).await;
             assert_eq!(answer.map(|answer| answer.0), Some(200), "{probe}");
