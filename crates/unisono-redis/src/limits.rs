@@ -75,12 +75,13 @@ pub(crate) const BACKOFF_MAX_MS: u64 = 1_000;
 /// A link that held for this long is healthy again and starts over with the first pause.
 pub(crate) const STABLE_AFTER_MS: u64 = 5_000;
 
-/// Subscriptions per command, to keep single commands and their confirmations small.
-pub(crate) const SUBSCRIBE_BATCH: usize = 256;
+/// Subscriptions per pipeline, of one command each: a few ten thousand bytes, which Redis confirms in milliseconds, well below the reply
+/// deadline.
+pub(crate) const SUBSCRIBE_BATCH: usize = 1_024;
 
-/// Subscriptions to shard channels per pipeline, of one command each: a few ten thousand bytes, which Redis confirms in milliseconds, well
-/// below the reply deadline.
-pub(crate) const SHARD_SUBSCRIBE_BATCH: usize = 1_024;
+/// Subscriptions that a link remembers because Redis refused to end them, to end them when it may: a few megabytes at most. What is refused
+/// beyond them ends with the link.
+pub(crate) const MAX_UNLEFT: usize = 16_384;
 
 /// Messages per pipeline of publishes: enough to make round trips cheap.
 pub(crate) const PUBLISH_BATCH_MESSAGES: usize = 256;

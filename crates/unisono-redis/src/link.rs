@@ -253,8 +253,8 @@ impl Link {
     }
 
     /// These shard channels are about to be left.
-    pub(crate) fn leave(&self, channels: &[&str]) {
-        lock(&self.leaving).extend(channels.iter().map(|&channel| channel.to_owned()));
+    pub(crate) fn leave<'a>(&self, channels: impl Iterator<Item = &'a str>) {
+        lock(&self.leaving).extend(channels.map(str::to_owned));
     }
 
     /// This one was not.

@@ -125,11 +125,7 @@ impl Driver {
                 self.session = Some(session);
                 self.route.arrived();
                 // Nothing of an earlier link is listened to any more.
-                for refused in [
-                    Refused::Link,
-                    Refused::Unsubscribe,
-                    Refused::UnsubscribePattern,
-                ] {
+                for refused in [Refused::Link, Refused::Unsubscribe] {
                     self.link.refusals.take_back(refused);
                 }
                 self.machine.attempt_succeeded(self.link.now_ms());

@@ -12,13 +12,11 @@ pub(crate) enum Refused {
     Publish,
     /// To count who listens. Taken back by the next count.
     Count,
-    /// To leave a channel. Taken back by the next that is left, or by a new link.
+    /// To leave a channel or a pattern. Taken back when all are left that were to be, or by a new link.
     Unsubscribe,
-    /// The same of patterns, which is another right.
-    UnsubscribePattern,
 }
 
-const KINDS: usize = 5;
+const KINDS: usize = 4;
 
 /// One text for each kind: what is granted says nothing about the others.
 #[derive(Debug, Default)]
@@ -30,14 +28,17 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
-    /// Returns whether what is shown is another text now.
+    /// Returns whether it did not stand already, be it shown or behind a graver one.
     pub(crate) fn note(&self, refused: Refused, text: &str) -> bool {
         let mut texts = self.lock();
-        let before = shown(&texts).cloned();
-        texts[refused as usize] = Some(text.to_owned());
+        let known = &mut texts[refused as usize];
+        if known.as_deref() == Some(text) {
+            return false;
+        }
+        *known = Some(text.to_owned());
         self.standing
             .store(texts.iter().flatten().count(), Ordering::Release);
-        shown(&texts) != before.as_ref()
+        true
     }
 
     /// Redis does it now.
@@ -52,17 +53,13 @@ impl Refusals {
 
     /// The gravest that stands.
     pub(crate) fn shown(&self) -> Option<String> {
-        shown(&self.lock()).cloned()
+        self.lock().iter().flatten().next().cloned()
     }
 
     /// A panic elsewhere cannot leave a text half changed.
     fn lock(&self) -> MutexGuard<'_, [Option<String>; KINDS]> {
         self.texts.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn shown(texts: &[Option<String>; KINDS]) -> Option<&String> {
-    texts.iter().flatten().next()
 }
 
 #[cfg(test)]
@@ -74,7 +71,8 @@ mod tests {
         let refusals = Refusals::default();
         assert!(refusals.note(Refused::Unsubscribe, "no leaving"));
         assert!(refusals.note(Refused::Publish, "no publishing"));
-        assert!(!refusals.note(Refused::Count, "no counting"));
+        // It is not shown before the graver one is taken back, and is told of at once.
+        assert!(refusals.note(Refused::Count, "no counting"));
         assert!(!refusals.note(Refused::Publish, "no publishing"));
         assert_eq!(refusals.shown().as_deref(), Some("no publishing"));
         refusals.take_back(Refused::Publish);

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError, RedisResult, Value};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value};
 use tokio::task::AbortHandle;
 use unisono_cluster::{Adapter, Subscription};
 
@@ -14,7 +14,7 @@ use crate::cluster::Cluster;
 use crate::config::Address;
 use crate::connect::{Role, attempt_options, options};
 use crate::failure::{Deed, Failure};
-use crate::limits::{SHARD_SUBSCRIBE_BATCH, SUBSCRIBE_BATCH};
+use crate::limits::{MAX_UNLEFT, SUBSCRIBE_BATCH};
 use crate::nodes::Nodes;
 use crate::route::{Here, Place, Route};
 use crate::trial;
@@ -28,6 +28,8 @@ pub(super) struct Session {
     adapter: Adapter,
     pub(super) connections: Connections,
     confirmed: BTreeSet<Subscription>,
+    /// Not wanted any more, and there still, because Redis refused to end them.
+    unleft: BTreeSet<Subscription>,
     /// Looks whether the server is still the right one.
     watch: AbortHandle,
 }
@@ -95,6 +97,7 @@ impl Session {
             adapter: config.adapter,
             connections,
             confirmed: BTreeSet::new(),
+            unleft: BTreeSet::new(),
             watch,
         })
     }
@@ -103,14 +106,23 @@ impl Session {
     pub(super) async fn follow(&mut self, link: &Link, turn: Turn) -> Result<(), Failure> {
         let (mut removed, mut added) = (turn.removed, turn.added);
         removed.retain(|subscription| self.confirmed.remove(subscription));
+        added.retain(|subscription| is_asked_for(self.adapter, subscription));
+        for subscription in &added {
+            // It is there still.
+            if let Some(subscription) = self.unleft.take(subscription) {
+                self.confirmed.insert(subscription);
+            }
+        }
         added.retain(|subscription| !self.confirmed.contains(subscription));
-        self.remove(link, &removed).await?;
-        let batch = match self.adapter {
-            Adapter::Classic => SUBSCRIBE_BATCH,
-            Adapter::Sharded(_) => SHARD_SUBSCRIBE_BATCH,
-        };
-        for batch in added.chunks(batch) {
-            self.add(batch, link.config.user()).await?;
+        if !removed.is_empty() {
+            self.remove(link, removed).await?;
+        }
+        for batch in added.chunks(SUBSCRIBE_BATCH) {
+            let outcomes = self.each(Verb::Subscribe, batch).await;
+            for (one, outcome) in batch.iter().zip(outcomes) {
+                let deed = Deed::Subscribe(self.adapter, one);
+                outcome.map_err(|error| Failure::of(&error, link.config.user(), deed))?;
+            }
         }
         self.confirmed.extend(added);
         link.followed.send_replace(turn.version);
@@ -118,116 +130,128 @@ impl Session {
     }
 
     /// All that can be. To hear more than is wanted is no reason to hear nothing, so a refusal is only shown.
-    async fn remove(&mut self, link: &Link, removed: &[Subscription]) -> Result<(), Failure> {
-        if let Adapter::Sharded(_) = self.adapter {
-            for batch in removed.chunks(SHARD_SUBSCRIBE_BATCH) {
-                let (_, channels) = split(batch);
-                link.leave(&channels);
-                let outcomes = self.each("SUNSUBSCRIBE", &channels).await;
-                for (channel, outcome) in channels.into_iter().zip(&outcomes) {
-                    if outcome.is_err() {
-                        link.stay(channel);
-                    }
-                }
-                let left = outcomes.into_iter().collect();
-                note_left(link, Refused::Unsubscribe, "sunsubscribe", left)?;
-            }
-            return Ok(());
+    async fn remove(&mut self, link: &Link, removed: Vec<Subscription>) -> Result<(), Failure> {
+        let mut refusal = self.leave(link, removed).await?;
+        if refusal.is_none() {
+            // Redis may let us by now. If it does not, that costs one batch.
+            let again = self.unleft.iter().take(SUBSCRIBE_BATCH).cloned().collect();
+            refusal = self.leave(link, again).await?;
         }
+        match refusal {
+            Some(refusal) => link.note_refused(Refused::Unsubscribe, refusal),
+            None if self.unleft.is_empty() => link.refusals.take_back(Refused::Unsubscribe),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Ends all of these that Redis lets us end, and gives the first refusal.
+    async fn leave(
+        &mut self,
+        link: &Link,
+        removed: Vec<Subscription>,
+    ) -> Result<Option<Failure>, Failure> {
+        let mut refusal = None;
         for batch in removed.chunks(SUBSCRIBE_BATCH) {
-            let (patterns, channels) = split(batch);
-            if !patterns.is_empty() {
-                let left = self.bus.punsubscribe(patterns).await;
-                note_left(link, Refused::UnsubscribePattern, "punsubscribe", left)?;
+            if self.is_sharded() {
+                link.leave(batch.iter().map(name));
             }
-            if !channels.is_empty() {
-                let left = self.bus.unsubscribe(channels).await;
-                note_left(link, Refused::Unsubscribe, "unsubscribe", left)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// One command for each shard channel, in one pipeline: two channels in one command may be of two slots of a Redis Cluster. Says what
-    /// became of each.
-    async fn each(&mut self, command: &'static str, channels: &[&str]) -> Vec<RedisResult<()>> {
-        match &self.connections.shards {
-            Some(shards) => shards.each(command, channels).await,
-            None => each(&mut self.bus, command, channels).await,
-        }
-    }
-
-    /// All of them, or an error that names one.
-    async fn add(&mut self, batch: &[Subscription], user: &str) -> Result<(), Failure> {
-        let adapter = self.adapter;
-        let failure =
-            |error: RedisError, one| Failure::of(&error, user, Deed::Subscribe(adapter, one));
-        if let Adapter::Sharded(_) = adapter {
-            let (_, channels) = split(batch);
-            let outcomes = self.each("SSUBSCRIBE", &channels).await;
+            let outcomes = self.each(Verb::Unsubscribe, batch).await;
             for (one, outcome) in batch.iter().zip(outcomes) {
-                outcome.map_err(|error| failure(error, one))?;
+                let Err(error) = outcome else {
+                    self.unleft.remove(one);
+                    continue;
+                };
+                let deed = Deed::Command(right_to_leave(self.adapter, one));
+                let failure = Failure::of(&error, link.config.user(), deed);
+                if !failure.is_refusal {
+                    return Err(failure);
+                }
+                refusal.get_or_insert(failure);
+                if self.is_sharded() {
+                    link.stay(name(one));
+                }
+                if self.unleft.len() < MAX_UNLEFT {
+                    self.unleft.insert(one.clone());
+                }
             }
-            return Ok(());
         }
-        let Err(error) = self.add_at_once(batch).await else {
-            return Ok(());
-        };
-        let failed = failure(error, &batch[0]);
-        if !failed.is_refusal {
-            return Err(failed);
-        }
-        // Redis does not say which of them it refuses.
-        for one in batch {
-            let added = self.add_at_once(std::slice::from_ref(one)).await;
-            added.map_err(|error| failure(error, one))?;
-        }
-        Ok(())
+        Ok(refusal)
     }
 
-    async fn add_at_once(&mut self, batch: &[Subscription]) -> RedisResult<()> {
-        let (patterns, channels) = split(batch);
-        if !patterns.is_empty() {
-            self.bus.psubscribe(patterns).await?;
+    /// One command for each, in one pipeline; what became of each. Redis refuses a command for several as a whole, and shard channels in one
+    /// must be of one slot.
+    async fn each(&mut self, verb: Verb, batch: &[Subscription]) -> Vec<RedisResult<()>> {
+        if let Some(shards) = &self.connections.shards {
+            let channels: Vec<_> = batch.iter().map(name).collect();
+            return shards.each(verb, &channels).await;
         }
-        if !channels.is_empty() {
-            self.bus.subscribe(channels).await?;
-        }
-        Ok(())
+        let commands = batch.iter();
+        let commands = commands.map(|one| (verb.command(self.adapter, one), name(one)));
+        each(&mut self.bus, commands).await
+    }
+
+    fn is_sharded(&self) -> bool {
+        matches!(self.adapter, Adapter::Sharded(_))
     }
 }
 
-/// # Errors
-/// What is no refusal.
-fn note_left(
-    link: &Link,
-    refused: Refused,
-    command: &'static str,
-    left: RedisResult<()>,
-) -> Result<(), Failure> {
-    let Err(error) = left else {
-        link.refusals.take_back(refused);
-        return Ok(());
-    };
-    let failure = Failure::of(&error, link.config.user(), Deed::Command(command));
-    if !failure.is_refusal {
-        return Err(failure);
-    }
-    link.note_refused(refused, failure);
-    Ok(())
+/// What is asked of Redis for a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Subscribe,
+    Unsubscribe,
 }
 
-/// The same command for each channel, in one pipeline on one connection; what became of each.
+impl Verb {
+    fn command(self, adapter: Adapter, subscription: &Subscription) -> &'static str {
+        match (adapter, subscription, self) {
+            (Adapter::Sharded(_), _, _) => self.shard_command(),
+            (Adapter::Classic, Subscription::Pattern(_), Self::Subscribe) => "PSUBSCRIBE",
+            (Adapter::Classic, Subscription::Pattern(_), Self::Unsubscribe) => "PUNSUBSCRIBE",
+            (Adapter::Classic, Subscription::Channel(_), Self::Subscribe) => "SUBSCRIBE",
+            (Adapter::Classic, Subscription::Channel(_), Self::Unsubscribe) => "UNSUBSCRIBE",
+        }
+    }
+
+    pub(super) fn shard_command(self) -> &'static str {
+        match self {
+            Self::Subscribe => "SSUBSCRIBE",
+            Self::Unsubscribe => "SUNSUBSCRIBE",
+        }
+    }
+}
+
+fn right_to_leave(adapter: Adapter, subscription: &Subscription) -> &'static str {
+    match (adapter, subscription) {
+        (Adapter::Sharded(_), _) => "sunsubscribe",
+        (Adapter::Classic, Subscription::Pattern(_)) => "punsubscribe",
+        (Adapter::Classic, Subscription::Channel(_)) => "unsubscribe",
+    }
+}
+
+/// Sharded publish/subscribe has no patterns.
+fn is_asked_for(adapter: Adapter, subscription: &Subscription) -> bool {
+    adapter == Adapter::Classic || matches!(subscription, Subscription::Channel(_))
+}
+
+fn name(subscription: &Subscription) -> &str {
+    match subscription {
+        Subscription::Pattern(name) | Subscription::Channel(name) => name,
+    }
+}
+
+/// These commands for these channels, in one pipeline on one connection; what became of each.
 pub(super) async fn each(
     bus: &mut MultiplexedConnection,
-    command: &'static str,
-    channels: &[&str],
+    commands: impl ExactSizeIterator<Item = (&'static str, &str)>,
 ) -> Vec<RedisResult<()>> {
+    let count = commands.len();
     let mut pipeline = redis::pipe();
-    for channel in channels {
+    for (command, channel) in commands {
         pipeline.cmd(command).arg(channel);
     }
-    let replies = bus.send_packed_commands(&pipeline, 0, channels.len());
+    let replies = bus.send_packed_commands(&pipeline, 0, count);
     match replies.await {
         Ok(replies) => {
             let outcomes = replies
@@ -235,7 +259,7 @@ pub(super) async fn each(
                 .map(|reply| reply.extract_error().map(drop));
             outcomes.collect()
         }
-        Err(error) => vec![Err(error); channels.len()],
+        Err(error) => vec![Err(error); count],
     }
 }
 
@@ -308,16 +332,4 @@ pub(super) fn push_handler(
         }
         Ok(())
     }
-}
-
-/// Patterns and channels of a batch.
-fn split(batch: &[Subscription]) -> (Vec<&str>, Vec<&str>) {
-    let (mut patterns, mut channels) = (Vec::new(), Vec::new());
-    for subscription in batch {
-        match subscription {
-            Subscription::Pattern(pattern) => patterns.push(pattern.as_str()),
-            Subscription::Channel(channel) => channels.push(channel.as_str()),
-        }
-    }
-    (patterns, channels)
 }

@@ -18,7 +18,7 @@ use unisono_cluster::Adapter;
 
 use super::Link;
 use super::probes::probes;
-use super::session::{each, push_handler};
+use super::session::{Verb, each, push_handler};
 use crate::cluster::{Cluster, slot_of};
 use crate::config::Address;
 use crate::connect::{Role, attempt_options};
@@ -110,11 +110,7 @@ impl Shards {
     }
 
     /// `SSUBSCRIBE` or `SUNSUBSCRIBE` for each of the channels, at the owner of its slot; what became of each.
-    pub(super) async fn each(
-        &self,
-        command: &'static str,
-        channels: &[&str],
-    ) -> Vec<RedisResult<()>> {
+    pub(super) async fn each(&self, verb: Verb, channels: &[&str]) -> Vec<RedisResult<()>> {
         let places = match self.places(channels) {
             Ok(places) => places,
             Err(error) => return vec![Err(error); channels.len()],
@@ -124,7 +120,7 @@ impl Shards {
             parts.entry(*at).or_default().push(position);
         }
         let mut outcomes = vec![Ok(()); channels.len()];
-        for (positions, replies) in self.send_each(command, channels, parts).await {
+        for (positions, replies) in self.send_each(verb, channels, parts).await {
             for (position, outcome) in positions.into_iter().zip(replies) {
                 outcomes[position] = outcome;
             }
@@ -136,9 +132,9 @@ impl Shards {
             .filter(|(_, done)| done.is_ok())
         {
             let place = listening.entry(slot).or_insert((at, 0));
-            place.1 = match command {
-                "SSUBSCRIBE" => place.1 + 1,
-                _ => place.1.saturating_sub(1),
+            place.1 = match verb {
+                Verb::Subscribe => place.1 + 1,
+                Verb::Unsubscribe => place.1.saturating_sub(1),
             };
             if place.1 == 0 {
                 listening.remove(&slot);
@@ -206,17 +202,15 @@ impl Shards {
     /// One pipeline for each shard, all at the same time.
     async fn send_each(
         &self,
-        command: &'static str,
+        verb: Verb,
         channels: &[&str],
         parts: BTreeMap<usize, Vec<usize>>,
     ) -> Vec<(Vec<usize>, Vec<RedisResult<()>>)> {
         let sending = parts.into_iter().map(async |(at, positions)| {
             let mut bus = self.shards[at].bus.clone();
-            let channels: Vec<_> = positions
-                .iter()
-                .map(|&position| channels[position])
-                .collect();
-            let outcomes = each(&mut bus, command, &channels).await;
+            let commands = positions.iter();
+            let commands = commands.map(|&position| (verb.shard_command(), channels[position]));
+            let outcomes = each(&mut bus, commands).await;
             (positions, outcomes)
         });
         join_all(sending).await

@@ -6,19 +6,7 @@ use unisono_cluster::{Adapter, Broker, LinkState, Subscription, SubscriptionMode
 use unisono_redis::RedisConfig;
 use unisono_test::{RedisServer, await_until};
 
-use crate::support::{LIMIT, Node};
-
-/// The address of a server with this login.
-fn url(server: &RedisServer, login: &str) -> String {
-    format!("redis://{login}@127.0.0.1:{}", server.port())
-}
-
-/// Runs `ACL SETUSER <rules>`, one word each.
-fn set_user(server: &RedisServer, rules: &str) {
-    let mut words = vec!["ACL", "SETUSER"];
-    words.extend(rules.split_whitespace());
-    assert_eq!(server.command(&words), "OK", "{rules}");
-}
+use crate::support::{LIMIT, Node, set_user, url};
 
 /// A file of a test with a password or a certificate in it.
 struct TestFile(PathBuf);

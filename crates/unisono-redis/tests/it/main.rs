@@ -8,6 +8,7 @@ mod emitter;
 mod gathering;
 mod outages;
 mod paths;
+mod refusals;
 mod sentinels;
 mod sharded;
 mod shards;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use unisono_cluster::{Adapter, Broker, LinkState, Subscription};
 use unisono_redis::{RedisBroker, RedisConfig};
-use unisono_test::{Recorder, await_until};
+use unisono_test::{Recorder, RedisServer, await_until};
 
 /// For anything that must happen in these tests; only waited out by a failure.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -38,7 +38,11 @@ impl Node {
 
     pub(crate) async fn up_speaking(url: &str, adapter: Adapter) -> Self {
         let config = RedisConfig::parse(url).expect("the URL of a test is valid");
-        let node = Self::start_with(config.speaking(adapter));
+        Self::up_with(config.speaking(adapter)).await
+    }
+
+    pub(crate) async fn up_with(config: RedisConfig) -> Self {
+        let node = Self::start_with(config);
         node.await_state(LinkState::Subscribed).await;
         node
     }
@@ -79,4 +83,16 @@ pub(crate) async fn await_crossing(from: &Node, to: &Node, text: &str) {
         to.texts().iter().any(|seen| seen == text)
     })
     .await;
+}
+
+/// The address of a server with this login.
+pub(crate) fn url(server: &RedisServer, login: &str) -> String {
+    format!("redis://{login}@127.0.0.1:{}", server.port())
+}
+
+/// Runs `ACL SETUSER <rules>`, one word each.
+pub(crate) fn set_user(server: &RedisServer, rules: &str) {
+    let mut words = vec!["ACL", "SETUSER"];
+    words.extend(rules.split_whitespace());
+    assert_eq!(server.command(&words), "OK", "{rules}");
 }
