@@ -142,7 +142,7 @@ impl World {
     pub(super) fn connect(&mut self, pod: usize) -> usize {
         self.bus.connections.push(Connection {
             pod,
-            carries_up: !self.is_cut_off(pod),
+            carries_up: !self.is_mute(pod),
             carries_down: !self.is_cut_off(pod),
             subscriptions: Vec::new(),
             last_up_ms: [0; 2],

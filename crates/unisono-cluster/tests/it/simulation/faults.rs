@@ -19,6 +19,9 @@ pub(super) enum Fault {
     Deafen { seat: usize },
     /// Nothing passes between these pods (as bits) and the bus. Connections of before never carry anything again.
     Partition { seats: u8, for_ms: u64 },
+    /// Nothing passes from the bus to the pod, whose own messages get there: it does not know that they do. (The other way round is no
+    /// fault of its own: where nothing is acknowledged, nothing more is sent.)
+    OneWay { seat: usize, for_ms: u64 },
     /// What a pod sends and gets takes longer.
     Slow { seat: usize, for_ms: u64 },
     /// The bus loses all connections and takes none for a while.
@@ -36,8 +39,11 @@ impl World {
             Fault::Deafen { seat } => self.with_pod(seat, Self::deafen),
             Fault::Partition { seats, for_ms } => {
                 for seat in (0..self.seats.len()).filter(|seat| seats & 1 << seat != 0) {
-                    self.with_pod(seat, |world, pod| world.cut_off(pod, for_ms));
+                    self.with_pod(seat, |world, pod| world.cut_off(pod, false, for_ms));
                 }
+            }
+            Fault::OneWay { seat, for_ms } => {
+                self.with_pod(seat, |world, pod| world.cut_off(pod, true, for_ms));
             }
             Fault::Slow { seat, for_ms } => self.with_pod(seat, |world, pod| {
                 let until_ms = world.now_ms + for_ms;
@@ -99,8 +105,14 @@ impl World {
         }
     }
 
+    /// Whether nothing gets to the pod.
     pub(super) fn is_cut_off(&self, pod: usize) -> bool {
-        self.now_ms < self.pods[pod].cut_off_until_ms
+        self.now_ms < self.pods[pod].cut_off_until_ms.to
+    }
+
+    /// Whether nothing that it sends gets to the bus.
+    pub(super) fn is_mute(&self, pod: usize) -> bool {
+        self.now_ms < self.pods[pod].cut_off_until_ms.from
     }
 
     fn reset(&mut self, pod: usize) {
@@ -134,14 +146,21 @@ impl World {
         }
     }
 
-    fn cut_off(&mut self, pod: usize, for_ms: u64) {
+    fn cut_off(&mut self, pod: usize, is_heard: bool, for_ms: u64) {
         let until_ms = self.now_ms + for_ms;
-        let cut_off = &mut self.pods[pod].cut_off_until_ms;
-        *cut_off = until_ms.max(*cut_off);
+        if self.record.is_calm(pod) {
+            self.record.deafened.push((pod, self.now_ms));
+        }
         self.strike(pod, until_ms);
+        let cut_off = &mut self.pods[pod].cut_off_until_ms;
+        cut_off.to = until_ms.max(cut_off.to);
+        if !is_heard {
+            cut_off.from = until_ms.max(cut_off.from);
+        }
         for connection in &mut self.bus.connections {
             if connection.pod == pod {
-                (connection.carries_up, connection.carries_down) = (false, false);
+                connection.carries_up &= is_heard;
+                connection.carries_down = false;
             }
         }
     }

@@ -26,10 +26,17 @@ pub(super) struct Pod {
     /// The moment for which its node is in the agenda.
     wakes_ms: Option<u64>,
     // What faults do to it.
-    pub(super) cut_off_until_ms: u64,
+    pub(super) cut_off_until_ms: Ways,
     pub(super) slow_ms: u64,
     pub(super) slow_until_ms: u64,
     pub(super) troubled_until_ms: u64,
+}
+
+/// One moment for what a pod sends, and one for what it gets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ways {
+    pub(super) from: u64,
+    pub(super) to: u64,
 }
 
 impl World {
@@ -48,7 +55,7 @@ impl World {
             answers_privately: self.random.bool(),
             commits: Vec::new(),
             wakes_ms: None,
-            cut_off_until_ms: 0,
+            cut_off_until_ms: Ways::default(),
             slow_ms: 0,
             slow_until_ms: 0,
             troubled_until_ms: self.troubled_from_the_start_ms(),

@@ -132,7 +132,7 @@ fn act(random: &mut fastrand::Rng, pods: usize) -> Act {
 fn fault(random: &mut fastrand::Rng, pods: usize) -> Fault {
     let seat = random.usize(..pods);
     let for_ms = random.u64(50..MAX_FAULT_MS);
-    match random.u8(..7) {
+    match random.u8(..8) {
         0 => Fault::Reset { seat },
         1 => Fault::Deafen { seat },
         2 => Fault::Partition {
@@ -142,6 +142,7 @@ fn fault(random: &mut fastrand::Rng, pods: usize) -> Fault {
         3 => Fault::Slow { seat, for_ms },
         4 => Fault::BusDown { for_ms },
         5 => Fault::BusHangs { for_ms },
+        6 => Fault::OneWay { seat, for_ms },
         _ => Fault::Crash { seat, for_ms },
     }
 }
