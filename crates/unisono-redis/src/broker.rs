@@ -181,7 +181,7 @@ async fn count_each(link: Arc<Link>, channels: Vec<String>) -> Result<Vec<usize>
             link.note_refused(Refused::Count, failure);
             Err(CountError)
         }
-        Err(RequestError::Unreachable) => Err(CountError),
+        Err(RequestError::Unreachable(_)) => Err(CountError),
     }
 }
 

@@ -6,7 +6,8 @@ use redis::{Cmd, RedisError, Script, ServerErrorKind, Value};
 use tokio::time::timeout;
 use unisono_cluster::{Adapter, LinkState};
 
-use crate::config::{RedisConfig, Topology};
+use crate::cluster::{Cluster, slot_of};
+use crate::config::{Address, RedisConfig, Topology};
 use crate::failure::Failure;
 use crate::limits::REPLY_DEADLINE;
 use crate::link::{Connections, Link};
@@ -100,6 +101,25 @@ impl CommandError {
     }
 }
 
+impl From<RequestError> for CommandError {
+    fn from(error: RequestError) -> Self {
+        let error = match error {
+            RequestError::Unreachable(failure) => {
+                return Self::new(CommandErrorKind::Unavailable, Some(failure.into()));
+            }
+            RequestError::Home(error) | RequestError::Elsewhere(error) => error,
+        };
+        let kind = if error.is_timeout() {
+            CommandErrorKind::Timeout
+        } else if error.is_unrecoverable_error() {
+            CommandErrorKind::Disconnected
+        } else {
+            CommandErrorKind::Refused
+        };
+        Self::new(kind, Some(error))
+    }
+}
+
 impl Commander {
     pub(crate) fn new(link: Arc<Link>) -> Self {
         Self { link }
@@ -137,6 +157,42 @@ impl Commander {
             script: None,
         };
         self.run(&request).await
+    }
+
+    /// The masters of the Redis Cluster that the link is in, `host:port` each; none elsewhere, or while the link is away.
+    pub fn masters(&self) -> Vec<String> {
+        let cluster = self.cluster();
+        let masters =
+            cluster.map(|cluster| cluster.slots().masters().map(Address::to_string).collect());
+        masters.unwrap_or_default()
+    }
+
+    /// Which of them serves a key.
+    pub fn master_of(&self, key: &str) -> Option<String> {
+        let owner = self.cluster()?.owner(slot_of(key.as_bytes()));
+        owner.map(|owner| owner.to_string())
+    }
+
+    /// Runs a command at one of the [`masters`](Self::masters), whatever its key is.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query). [`CommandErrorKind::Unavailable`] for a name that is none of theirs.
+    pub async fn query_at(&self, master: &str, command: &Cmd) -> Result<Value, CommandError> {
+        let nodes = self.connections()?.commander;
+        let known = nodes.cluster.as_ref().map(|cluster| cluster.nodes());
+        let mut known = known.into_iter().flatten();
+        let Some(node) = known.find(|node| node.to_string() == master) else {
+            return Err(CommandError::new(CommandErrorKind::Unavailable, None));
+        };
+        let reply = timeout(REPLY_DEADLINE, nodes.run_at(&node, command)).await;
+        reply.map_or_else(
+            |_| Err(CommandError::new(CommandErrorKind::Timeout, None)),
+            |reply| reply.map_err(CommandError::from),
+        )
+    }
+
+    fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.connections().ok()?.commander.cluster
     }
 
     async fn run(&self, request: &Request<'_>) -> Result<Value, CommandError> {
@@ -179,33 +235,22 @@ impl Commander {
         reply: Option<Result<Value, RequestError>>,
         generation: u64,
     ) -> Result<Value, CommandError> {
-        let (error, is_home) = match reply {
+        let error = match reply {
             Some(Ok(value)) => return Ok(value),
-            Some(Err(RequestError::Unreachable)) => {
-                return Err(CommandError::new(CommandErrorKind::Unavailable, None));
-            }
-            Some(Err(RequestError::Home(error))) => (error, true),
-            Some(Err(RequestError::Elsewhere(error))) => (error, false),
+            Some(Err(error)) => error,
             None => {
                 // A connection of its own, with nothing to probe it: its silence is all there is to notice.
                 self.link.lost(generation, None);
                 return Err(CommandError::new(CommandErrorKind::Timeout, None));
             }
         };
-        let kind = if error.is_timeout() {
-            CommandErrorKind::Timeout
-        } else if error.is_unrecoverable_error() {
-            CommandErrorKind::Disconnected
-        } else {
-            CommandErrorKind::Refused
-        };
-        if is_home && kind != CommandErrorKind::Refused {
-            self.link.lost(generation, Some(&error));
+        if let RequestError::Home(error) = &error {
+            if error.is_timeout() || error.is_unrecoverable_error() {
+                self.link.lost(generation, Some(error));
+            }
+            self.note_misplaced(error, generation);
         }
-        if is_home {
-            self.note_misplaced(&error, generation);
-        }
-        Err(CommandError::new(kind, Some(error)))
+        Err(error.into())
     }
 
     /// Redis is there, and is not what was configured.

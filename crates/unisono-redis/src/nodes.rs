@@ -9,6 +9,7 @@ use unisono_cluster::Adapter;
 
 use crate::cluster::{Cluster, redirection, slot_of};
 use crate::config::Address;
+use crate::failure::Failure;
 use crate::limits::{COUNT_DEADLINE, MAX_REDIRECTIONS};
 
 /// The link's own server for commands, and the others of its cluster.
@@ -27,8 +28,8 @@ pub(crate) struct Request<'a> {
 
 /// Why a request failed, and where.
 pub(crate) enum RequestError {
-    /// Nothing was sent: the node of the cluster that serves the key cannot be reached.
-    Unreachable,
+    /// Nothing was sent: the node of the cluster that serves the key cannot be reached, or does not let this process in.
+    Unreachable(Failure),
     /// At the link's own server.
     Home(RedisError),
     /// At another node of the cluster.
@@ -39,7 +40,7 @@ impl RequestError {
     /// Whether there was no answer, of whatever kind.
     pub(crate) fn is_of_connection(&self) -> bool {
         match self {
-            Self::Unreachable => true,
+            Self::Unreachable(_) => true,
             Self::Home(error) | Self::Elsewhere(error) => {
                 error.is_unrecoverable_error() || error.is_timeout()
             }
@@ -85,6 +86,22 @@ impl Nodes {
             }
             return Err(self.failed(cluster, &node, error));
         }
+    }
+
+    /// Sends a command to this node, whatever its key is.
+    pub(crate) async fn run_at(
+        &self,
+        node: &Address,
+        command: &Cmd,
+    ) -> Result<Value, RequestError> {
+        let Some(cluster) = &self.cluster else {
+            let mut home = self.home.clone();
+            let reply = send_once(&mut home, command, false).await;
+            return reply.map_err(RequestError::Home);
+        };
+        let mut connection = self.connection(cluster, node).await?;
+        let reply = send_once(&mut connection, command, false).await;
+        reply.map_err(|error| self.failed(cluster, node, error))
     }
 
     /// `PUBSUB NUMSUB` or `SHARDNUMSUB` of some channels, of all nodes together: each counts those that are connected to itself. Nodes that
@@ -133,7 +150,9 @@ impl Nodes {
             return Ok(sums);
         }
         tracing::debug!(?unreached, "nodes of the cluster cannot be counted on");
-        Err(RequestError::Unreachable)
+        Err(RequestError::Unreachable(Failure::new(
+            "not every node of the cluster can be counted on",
+        )))
     }
 
     /// How many listen where what is published on a channel goes, as the reply to it would say.
@@ -191,7 +210,7 @@ impl Nodes {
         }
         cluster.connection(node).await.map_err(|failure| {
             tracing::debug!(node = %node, error = failure.text, "a node of the cluster cannot be reached");
-            RequestError::Unreachable
+            RequestError::Unreachable(failure)
         })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Looks through a link as a pod has it, so whatever stands between a pod and its Redis is met here too.
 
+use std::error::Error as _;
 use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,12 +14,12 @@ use tokio::time::timeout;
 use unisono_cluster::classic::{Subscriptions, request_channel};
 use unisono_cluster::sharded::main_channel;
 use unisono_cluster::{Adapter, Broker, Inbox, LinkState, Subscription};
-use unisono_redis::redis::{self, Cmd, FromRedisValue};
+use unisono_redis::redis::{self, Cmd, FromRedisValue, Value};
 use unisono_redis::{CommandError, Commander, RedisBroker};
 
 use super::{FAILED, block_on, table};
 use crate::config::{Config, RedisSettings, names};
-use crate::store::{acl_rules, answers_to, try_rights};
+use crate::store::{Trial, acl_rules, answers_to, try_rights};
 
 /// How long the link may take, which tries again after each failure, and then a message to come back.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -82,13 +83,75 @@ async fn examine(settings: &RedisSettings, findings: &mut Findings) {
         return;
     }
     let commander = broker.commander();
-    latency(&commander, findings).await;
-    version(&commander, settings.config.adapter(), findings).await;
-    eviction(&commander, findings).await;
+    for server in Server::all(&commander) {
+        latency(&server, findings).await;
+        version(&server, settings.config.adapter(), findings).await;
+        eviction(&server, findings).await;
+    }
     rights(&commander, settings, findings).await;
     round_trip(&broker, &ear, findings).await;
     nodes(&broker, settings, findings).await;
     broker.close();
+}
+
+/// The Redis of the link, or one of the masters of its cluster.
+struct Server<'a> {
+    commander: &'a Commander,
+    master: Option<String>,
+}
+
+impl<'a> Server<'a> {
+    fn all(commander: &'a Commander) -> Vec<Self> {
+        let masters = commander.masters();
+        let one = masters.is_empty().then_some(None);
+        let masters = masters.into_iter().map(Some).chain(one);
+        let server = |master| Self { commander, master };
+        masters.map(server).collect()
+    }
+
+    /// What is looked at here.
+    fn named(&self, what: &str) -> String {
+        match &self.master {
+            Some(master) => format!("{what} of {master}"),
+            None => what.to_owned(),
+        }
+    }
+
+    async fn query(&self, command: &Cmd) -> Result<Value, CommandError> {
+        match &self.master {
+            Some(master) => self.commander.query_at(master, command).await,
+            None => self.commander.query(command).await,
+        }
+    }
+
+    async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> Result<T, String> {
+        let mut command = Cmd::new();
+        for word in words {
+            command.arg(*word);
+        }
+        let reply = self.query(&command).await.map_err(|error| told(&error))?;
+        redis::from_redis_value(reply).map_err(|error| error.to_string())
+    }
+
+    async fn info(&self, section: &str, field: &str) -> Result<Option<String>, String> {
+        let text: String = self.ask(&["INFO", section]).await?;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        Ok(value.map(str::to_owned))
+    }
+}
+
+/// With what Redis said, or why it was not asked.
+fn told(error: &CommandError) -> String {
+    match error
+        .detail()
+        .map(str::to_owned)
+        .or_else(|| Some(error.source()?.to_string()))
+    {
+        Some(detail) => format!("{error}: {detail}"),
+        None => error.to_string(),
+    }
 }
 
 /// Listens for the one message of the doctor.
@@ -162,29 +225,22 @@ async fn joined(broker: &RedisBroker, settings: &RedisSettings, findings: &mut F
     false
 }
 
-async fn ask<T: FromRedisValue>(commander: &Commander, words: &[&str]) -> Result<T, String> {
-    let mut command = Cmd::new();
-    for word in words {
-        command.arg(*word);
-    }
-    let told = |error: CommandError| match error.detail() {
-        Some(detail) => format!("{error}: {detail}"),
-        None => error.to_string(),
-    };
-    let reply = commander.query(&command).await.map_err(told)?;
-    redis::from_redis_value(reply).map_err(|error| error.to_string())
-}
-
-async fn latency(commander: &Commander, findings: &mut Findings) {
+async fn latency(server: &Server<'_>, findings: &mut Findings) {
     let mut times = Vec::with_capacity(PINGS);
     for _ in 0..PINGS {
         let started = Instant::now();
-        match commander.query(&redis::cmd("PING")).await {
+        match server.query(&redis::cmd("PING")).await {
             Ok(_) => times.push(started.elapsed()),
             Err(error) if error.is_no_permission() => {
-                return findings.note("latency", "not measured without the right to PING");
+                return findings.note(
+                    &server.named("latency"),
+                    "not measured without the right to PING",
+                );
             }
-            Err(error) => return findings.bad("latency", error, "look at the load of Redis"),
+            Err(error) => {
+                let advice = "let the user in on every node, and look at the load of Redis";
+                return findings.bad(&server.named("latency"), told(&error), advice);
+            }
         }
     }
     times.sort_unstable();
@@ -196,16 +252,16 @@ async fn latency(commander: &Commander, findings: &mut Findings) {
     );
     if median > SLOW {
         findings.bad(
-            "latency",
+            &server.named("latency"),
             found,
             "put Redis near the pods, or give it more CPU",
         );
     } else {
-        findings.good("latency", found);
+        findings.good(&server.named("latency"), found);
     }
 }
 
-async fn version(commander: &Commander, adapter: Adapter, findings: &mut Findings) {
+async fn version(server: &Server<'_>, adapter: Adapter, findings: &mut Findings) {
     let (oldest, advice) = match adapter {
         Adapter::Classic => (OLDEST_MAJOR, "use Redis 6 or later, or Valkey"),
         Adapter::Sharded(_) => (
@@ -213,48 +269,40 @@ async fn version(commander: &Commander, adapter: Adapter, findings: &mut Finding
             "use Redis 7 or later, or Valkey, or REDIS_ADAPTER=classic",
         ),
     };
-    match info(commander, "server", "redis_version").await {
+    match server.info("server", "redis_version").await {
         Ok(Some(version)) => {
             let major = version
                 .split('.')
                 .next()
                 .and_then(|major| major.parse().ok());
             if major.is_some_and(|major: u32| major >= oldest) {
-                findings.good("version", version);
+                findings.good(&server.named("version"), version);
             } else {
-                findings.bad("version", version, advice);
+                findings.bad(&server.named("version"), version, advice);
             }
         }
-        Ok(None) => findings.note("version", "not told"),
-        Err(error) => findings.note("version", error),
+        Ok(None) => findings.note(&server.named("version"), "not told"),
+        Err(error) => findings.note(&server.named("version"), error),
     }
 }
 
-async fn eviction(commander: &Commander, findings: &mut Findings) {
-    let policy = info(commander, "memory", "maxmemory_policy").await;
-    let limit = info(commander, "memory", "maxmemory").await;
+async fn eviction(server: &Server<'_>, findings: &mut Findings) {
+    let policy = server.info("memory", "maxmemory_policy").await;
+    let limit = server.info("memory", "maxmemory").await;
     let (Ok(Some(policy)), Ok(Some(limit))) = (policy, limit) else {
         return findings.note(
-            "eviction",
+            &server.named("eviction"),
             "not told; make sure that maxmemory-policy is noeviction",
         );
     };
     let found = format!("maxmemory-policy {policy}, maxmemory {limit} bytes");
     if policy == "noeviction" || limit == "0" {
-        findings.good("eviction", found);
+        findings.good(&server.named("eviction"), found);
     } else {
         let advice =
             "set maxmemory-policy noeviction: sessions could vanish while people are in them";
-        findings.bad("eviction", found, advice);
+        findings.bad(&server.named("eviction"), found, advice);
     }
-}
-
-async fn info(commander: &Commander, section: &str, field: &str) -> Result<Option<String>, String> {
-    let text: String = ask(commander, &["INFO", section]).await?;
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    Ok(value.map(str::to_owned))
 }
 
 /// Does what a pod does, on a key and a channel that nobody uses.
@@ -262,7 +310,11 @@ async fn rights(commander: &Commander, settings: &RedisSettings, findings: &mut 
     match try_rights(commander, settings).await {
         Ok(()) => findings.good("rights", "scripts may write sessions and publish"),
         Err(error) => {
-            findings.bad("rights", error, "then run the doctor again");
+            let found = match &error {
+                Trial::Refused(refusal) => refusal.clone(),
+                Trial::Failed(error) => told(error),
+            };
+            findings.bad("rights", found, "then run the doctor again");
         }
     }
 }
@@ -291,7 +343,11 @@ async fn nodes(broker: &RedisBroker, settings: &RedisSettings, findings: &mut Fi
         return;
     }
     let list = ["CLIENT", "LIST", "TYPE", "PUBSUB"];
-    match ask::<String>(&broker.commander(), &list).await {
+    let server = Server {
+        commander: &broker.commander(),
+        master: None,
+    };
+    match server.ask::<String>(&list).await {
         Ok(clients) => {
             let listening = |line: &&str| {
                 line.split(' ')

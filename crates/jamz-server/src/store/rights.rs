@@ -1,5 +1,7 @@
 //! What the store must be allowed to do in Redis, and a trial of it.
 
+use std::collections::BTreeMap;
+
 use unisono_cluster::Adapter;
 use unisono_cluster::classic::{members_channel, private_response_channel};
 use unisono_cluster::sharded::private_channel;
@@ -8,11 +10,15 @@ use unisono_redis::{CommandError, Commander, RedisConfig};
 
 use super::keys::{braces, key_prefix};
 use crate::config::RedisSettings;
+use crate::session::MAX_SESSION_ID_BYTES;
 
 const TRIAL: &str = include_str!("rights.lua");
 /// The commands of the scripts, and those that run them.
 const COMMANDS: &str =
     "+evalsha +script|load +hgetall +hget +hmget +hkeys +hset +hdel +expire +del";
+
+/// How many keys are thought of to find one for each master of a cluster: enough for some hundred masters of equal size.
+const TRIAL_KEYS: usize = 4_096;
 
 /// The ACL rules that let a pod do all it does, for a line `ACL SETUSER <user> on ><password> <these>`.
 pub fn acl_rules(config: &RedisConfig, key: &str) -> String {
@@ -29,12 +35,48 @@ pub fn acl_rules(config: &RedisConfig, key: &str) -> String {
     )
 }
 
-/// Does once what commits do, on a key and a channel that nobody uses. `Err` says what is missing and what gives it, or is `None` if
-/// something else went wrong.
+/// Does once what commits do, on a key and a channel that nobody uses; in a Redis Cluster on each master where sessions may be, since users
+/// are not replicated. `Err` says what is missing and what gives it, or what else went wrong.
 pub async fn try_rights(commander: &Commander, settings: &RedisSettings) -> Result<(), Trial> {
-    // No session has an empty id, and no node this name.
-    let key = format!("{}session:", key_prefix(&settings.config, &settings.key));
-    // Where commits go, in a Redis Cluster.
+    let mut outcome = Ok(());
+    for key in trial_keys(commander, settings) {
+        match try_rights_on(&key, commander, settings).await {
+            // Whatever fails elsewhere, this is what somebody can do something about.
+            Err(Trial::Refused(refusal)) => {
+                let at = commander.master_of(&key);
+                let at = at.map_or_else(String::new, |master| format!("{master}: "));
+                return Err(Trial::Refused(format!("{at}{refusal}")));
+            }
+            tried => outcome = outcome.and(tried),
+        }
+    }
+    outcome
+}
+
+/// One on every master of a cluster, or one; each too long to be that of a session.
+fn trial_keys(commander: &Commander, settings: &RedisSettings) -> Vec<String> {
+    let prefix = key_prefix(&settings.config, &settings.key);
+    let key = |number: usize| {
+        let too_long = MAX_SESSION_ID_BYTES + 1;
+        format!("{prefix}session:{number:0too_long$}")
+    };
+    let mut keys: BTreeMap<String, String> = BTreeMap::new();
+    let masters = commander.masters().len().max(1);
+    for key in (0..TRIAL_KEYS).map(key) {
+        if keys.len() < masters {
+            let at = commander.master_of(&key).unwrap_or_default();
+            keys.entry(at).or_insert(key);
+        }
+    }
+    keys.into_values().collect()
+}
+
+async fn try_rights_on(
+    key: &str,
+    commander: &Commander,
+    settings: &RedisSettings,
+) -> Result<(), Trial> {
+    // Where commits go, in a Redis Cluster. No node has this name.
     let tag = braces(&settings.config, &settings.key).unwrap_or_default();
     let trial_id = format!("{tag}trial-{}", std::process::id());
     let adapter = settings.config.adapter();
@@ -42,10 +84,10 @@ pub async fn try_rights(commander: &Commander, settings: &RedisSettings) -> Resu
     let publish = adapter.publish_command();
     let arguments = [channel.as_bytes(), publish.as_bytes()];
     let trial = Script::new(TRIAL);
-    let written = commander.eval(&trial, &[&key], &arguments).await;
+    let written = commander.eval(&trial, &[key], &arguments).await;
     written.map_err(|error| verdict(error, settings))?;
     // Sessions are read without a script.
-    let read = commander.query(redis::cmd("HGETALL").arg(&key)).await;
+    let read = commander.query(redis::cmd("HGETALL").arg(key)).await;
     read.map_err(|error| verdict(error, settings))?;
     Ok(())
 }

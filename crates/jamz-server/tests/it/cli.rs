@@ -5,7 +5,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use jamz_server::config::names;
-use unisono_test::{ClosedPort, RedisServer};
+use unisono_test::{ClosedPort, RedisCluster, RedisServer};
 
 use crate::process::{FREE, Served, address, binary};
 use crate::support::PATIENCE;
@@ -92,6 +92,59 @@ fn the_demo_gets_into_redis_as_a_pod_does() {
     let (status, text) = run(&["demo", "--once"], &settings);
     assert_eq!(status, Some(0), "{text}");
     assert!(text.contains("all saw the same order"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_looks_at_every_master_of_a_cluster() {
+    let mut cluster = RedisCluster::start(false).await;
+    let url = cluster.url("");
+    let doctor = || run(&["doctor"], &[(names::REDIS_URL, &url)]);
+    let (status, text) = doctor();
+    assert_eq!(status, Some(0), "{text}");
+    let nodes = cluster.nodes();
+    let at: Vec<_> = nodes
+        .iter()
+        .map(|node| format!("127.0.0.1:{}", node.port()))
+        .collect();
+    for at in &at {
+        assert!(text.contains(&format!("ok    version of {at}")), "{text}");
+    }
+    nodes[1].command(&[
+        "CONFIG",
+        "SET",
+        "maxmemory",
+        "100mb",
+        "maxmemory-policy",
+        "allkeys-lru",
+    ]);
+    // Users are not replicated.
+    nodes[2].command(&["ACL", "SETUSER", "default", "-hset"]);
+    let (status, text) = doctor();
+    assert_eq!(status, Some(1), "{text}");
+    for line in [
+        format!("FAIL  eviction of {}", at[1]),
+        format!(
+            "FAIL  rights: {}: Redis does not let user \"default\" keep sessions",
+            at[2]
+        ),
+    ] {
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+    nodes[2].command(&[
+        "ACL",
+        "SETUSER",
+        "default",
+        "+hset",
+        "resetpass",
+        ">unknown",
+    ]);
+    let (status, text) = doctor();
+    assert_eq!(status, Some(1), "{text}");
+    assert!(
+        text.contains(&format!("FAIL  latency of {}", at[2])),
+        "{text}"
+    );
+    assert!(text.contains("NOAUTH"), "{text}");
 }
 
 #[test]

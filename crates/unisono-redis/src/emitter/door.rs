@@ -15,7 +15,7 @@ use crate::cluster::Cluster;
 use crate::commander::{CommandError, CommandErrorKind};
 use crate::config::RedisConfig;
 use crate::failure::Failure;
-use crate::nodes::{Nodes, Request, RequestError};
+use crate::nodes::{Nodes, Request};
 use crate::route::{Here, Place, Route};
 
 /// Where what is emitted goes out.
@@ -97,7 +97,7 @@ impl Door {
         };
         let mut at = None;
         let reply = timeout_at(deadline, connection.nodes.run(&request, &mut at)).await;
-        let error = match reply.ok().transpose().map_err(sorted) {
+        let error = match reply.ok().transpose().map_err(CommandError::from) {
             Ok(Some(reply)) => {
                 let subscriptions = redis::from_redis_value(reply);
                 let subscriptions = subscriptions.map_err(|error| refused(error.into()))?;
@@ -211,19 +211,4 @@ fn late() -> RedisError {
 
 fn refused(source: RedisError) -> CommandError {
     CommandError::new(CommandErrorKind::Refused, Some(source))
-}
-
-fn sorted(error: RequestError) -> CommandError {
-    match error {
-        RequestError::Unreachable => CommandError::new(CommandErrorKind::Unavailable, None),
-        RequestError::Home(error) | RequestError::Elsewhere(error) if error.is_timeout() => {
-            CommandError::new(CommandErrorKind::Timeout, Some(error))
-        }
-        RequestError::Home(error) | RequestError::Elsewhere(error)
-            if error.is_unrecoverable_error() =>
-        {
-            CommandError::new(CommandErrorKind::Disconnected, Some(error))
-        }
-        RequestError::Home(error) | RequestError::Elsewhere(error) => refused(error),
-    }
 }
