@@ -23,9 +23,9 @@ const SYNCS_AT_ONCE: usize = 32;
 const SLOW: Duration = Duration::from_millis(50);
 /// How many are read at the same time with those that are slow: more than can become slow in the second after which one fails.
 const SYNCS_IN_ALL: usize = 1_024;
-/// How many of those that have failed before may fail again in a round: a Redis that is full or refuses
+/// How many of those that have failed before may be read again in vain in a round: a Redis that is full, refuses or hangs
 /// is asked for them 160 times a second at most, however many there are.
-const FAILURES_A_ROUND: usize = 32;
+const RETRIES_A_ROUND: usize = 32;
 /// Least time between two readings of all sessions because messages were found lost, so that a pod
 /// that makes up gaps cannot have them read without end. A later gap is no worse for waiting: clients
 /// are promised the state within seconds.
@@ -45,7 +45,7 @@ impl Sessions {
             queue: VecDeque::new(),
             running: JoinSet::new(),
             begun: HashMap::new(),
-            failures: 0,
+            retries_left: RETRIES_A_ROUND,
             reading_since: None,
             next_reading: Instant::now(),
         };
@@ -55,7 +55,7 @@ impl Sessions {
             let room_at = keeper.fill();
             tokio::select! {
                 _ = rounds.tick() => {
-                    keeper.failures = 0;
+                    keeper.retries_left = RETRIES_A_ROUND;
                     keeper.look();
                     self.forget_idle();
                 }
@@ -119,8 +119,8 @@ struct Keeper<'a> {
     running: JoinSet<bool>,
     /// Whether it is a retry, and since when, of those that are running.
     begun: HashMap<Id, (bool, Instant)>,
-    /// Retries that have failed in this round.
-    failures: usize,
+    /// How many retries may still be begun in this round; one that works counts for nothing.
+    retries_left: usize,
     /// Since when all sessions are being read because messages were found lost.
     reading_since: Option<Instant>,
     next_reading: Instant,
@@ -167,7 +167,7 @@ impl Keeper<'_> {
             let is_retry = retry_at.is_some();
             if !self.sessions.0.link.state().is_up()
                 || self.begun.len() >= SYNCS_IN_ALL
-                || is_retry && self.failures + self.retries() >= FAILURES_A_ROUND
+                || is_retry && self.retries_left == 0
             {
                 return None;
             }
@@ -177,6 +177,7 @@ impl Keeper<'_> {
                 return of_quick.into_iter().min();
             }
             let (_, entry) = self.queue.pop_front()?;
+            self.retries_left -= usize::from(is_retry);
             let (in_hand, sessions) = (entry.take_in_hand(), self.sessions.clone());
             let syncing = async move { sessions.sync(&in_hand).await.is_ok() };
             let task = self.running.spawn(syncing);
@@ -185,17 +186,13 @@ impl Keeper<'_> {
         None
     }
 
-    fn retries(&self) -> usize {
-        let begun = self.begun.values();
-        begun.filter(|(is_retry, _)| *is_retry).count()
-    }
-
     fn ended(&mut self, ended: &Result<(Id, bool), JoinError>) {
         let (id, has_worked) = match ended {
             Ok((id, has_worked)) => (*id, *has_worked),
             Err(error) => (error.id(), false),
         };
         let was_retry = matches!(self.begun.remove(&id), Some((true, _)));
-        self.failures += usize::from(was_retry && !has_worked);
+        let given_back = usize::from(was_retry && has_worked);
+        self.retries_left = RETRIES_A_ROUND.min(self.retries_left + given_back);
     }
 }

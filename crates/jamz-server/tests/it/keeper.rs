@@ -179,7 +179,7 @@ async fn sessions_that_hang_hold_up_no_others() {
     let before = scene.asked_for_bad();
     sleep(Duration::from_secs(10)).await;
     let retried = scene.asked_for_bad() - before;
-    assert!((100..=400).contains(&retried), "{retried} times");
+    assert!((1_000..=160 * 10).contains(&retried), "{retried} times");
     scene.store.fails.store(false, SeqCst);
     let whole = Instant::now();
     sleep(Duration::from_secs(5)).await;
