@@ -43,6 +43,10 @@ pub(super) struct Connection {
     pub(super) carries_down: bool,
     /// What the bus sends on it: empty for one that the bus knows is closed.
     pub(super) subscriptions: Vec<Subscription>,
+    /// The channel of its probes is among what it has subscribed to.
+    pub(super) hears_probes: bool,
+    /// The bus has forgotten what it subscribed to, and does not listen to what it says of that.
+    pub(super) is_forgotten: bool,
     last_up_ms: [u64; 2],
     last_down_ms: [u64; 2],
 }
@@ -66,6 +70,7 @@ pub(super) struct Publication {
 #[derive(Debug)]
 pub(super) enum Up {
     Subscribe(Subscription),
+    Unsubscribe(Subscription),
     /// Everything before it is to be confirmed.
     Confirm,
     Publish(Vec<Publication>),
@@ -86,8 +91,15 @@ pub(super) enum Down {
     Published,
     Probe,
     Message(Publication),
-    Committed { seq: u64, revision: u32 },
-    Counted { id: String, connections: usize },
+    Committed {
+        seq: u64,
+        revision: u32,
+    },
+    /// Whose connections are subscribed.
+    Counted {
+        id: String,
+        pods: Vec<usize>,
+    },
 }
 
 impl Up {
@@ -125,7 +137,7 @@ impl Default for Bus {
 impl Connection {
     /// Nothing has happened to it.
     pub(super) fn is_sound(&self) -> bool {
-        self.carries_up && self.carries_down && !self.subscriptions.is_empty()
+        self.carries_up && self.carries_down && self.hears_probes && !self.subscriptions.is_empty()
     }
 
     fn matching(&self, channel: &str) -> usize {
@@ -145,6 +157,8 @@ impl World {
             carries_up: !self.is_mute(pod),
             carries_down: !self.is_cut_off(pod),
             subscriptions: Vec::new(),
+            hears_probes: false,
+            is_forgotten: false,
             last_up_ms: [0; 2],
             last_down_ms: [0; 2],
         });
@@ -194,27 +208,33 @@ impl World {
             return self.send_down(index, Down::Refused);
         }
         match frame {
+            Up::Subscribe(_) if self.bus.connections[index].is_forgotten => {}
             Up::Subscribe(subscription) => {
                 self.bus.connections[index].subscriptions.push(subscription);
             }
-            Up::Confirm => self.send_down(index, Down::Confirmed),
+            Up::Unsubscribe(subscription) => {
+                let subscriptions = &mut self.bus.connections[index].subscriptions;
+                subscriptions.retain(|one| *one != subscription);
+            }
+            Up::Confirm => {
+                self.bus.connections[index].hears_probes = true;
+                self.send_down(index, Down::Confirmed);
+            }
             Up::Publish(batch) => {
                 for publication in batch {
                     self.publish(publication);
                 }
                 self.send_down(index, Down::Published);
             }
-            // It is subscribed to as everything else is.
-            Up::Probe if self.bus.connections[index].subscriptions.is_empty() => {}
+            Up::Probe if !self.bus.connections[index].hears_probes => {}
             Up::Probe => self.send_down(index, Down::Probe),
             Up::Commit(template, tag) => self.commit(index, &template, tag),
             Up::Count { channel, id } => {
                 let wanted = Subscription::Channel(channel);
                 let counted = self.bus.connections.iter();
-                let connections = counted
-                    .filter(|one| one.subscriptions.contains(&wanted))
-                    .count();
-                self.send_down(index, Down::Counted { id, connections });
+                let counted = counted.filter(|one| one.subscriptions.contains(&wanted));
+                let pods = counted.map(|one| one.pod).collect();
+                self.send_down(index, Down::Counted { id, pods });
             }
             Up::Close => self.bus.connections[index].subscriptions.clear(),
         }

@@ -142,7 +142,9 @@ impl World {
         {
             self.strike(pod, self.now_ms);
             self.record.deafened.push((pod, self.now_ms));
-            self.bus.connections[index].subscriptions.clear();
+            let connection = &mut self.bus.connections[index];
+            connection.subscriptions.clear();
+            (connection.hears_probes, connection.is_forgotten) = (false, true);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use unisono_cluster::{LinkState, Subscription};
+use unisono_cluster::{Adapter, LinkState, Subscription};
 
 use crate::limits::{ATTEMPT_DEADLINE, PUBLISH_MAX_AGE, REPLY_DEADLINE};
 use crate::machine::{Machine, Step};
@@ -153,7 +153,7 @@ impl World {
                 self.hear(pod, &publication);
             }
             Down::Committed { seq, revision } => self.committed(pod, seq, revision),
-            Down::Counted { id, connections } => self.counted(pod, &id, connections),
+            Down::Counted { id, pods } => self.counted(pod, &id, &pods),
         }
         self.turn(pod);
     }
@@ -161,6 +161,7 @@ impl World {
     /// Takes in what happened, does what the machine says, shows the outcome, sends what can be sent.
     pub(super) fn turn(&mut self, pod: usize) {
         let now_ms = self.now_ms;
+        self.leave_rooms(pod);
         let link = &mut self.pods[pod].link;
         link.expire(now_ms);
         if link.give_up_batch(now_ms) {
@@ -213,8 +214,15 @@ impl World {
         self.hang_up(pod);
         let index = self.connect(pod);
         let mut subscriptions = self.pods[pod].node.subscriptions();
+        if self.sabotage != Some(Sabotage::ForgetRooms) {
+            subscriptions.extend(self.pods[pod].following.subscriptions());
+        }
         if self.sabotage == Some(Sabotage::ForgetSubscription) && self.bus.connections.len() > 9 {
-            subscriptions.retain(|one| matches!(one, Subscription::Channel(_)));
+            let main = Subscription::Channel(self.pods[pod].node.request_channel());
+            subscriptions.retain(|one| match self.adapter {
+                Adapter::Classic => matches!(one, Subscription::Channel(_)),
+                Adapter::Sharded(_) => *one != main,
+            });
         }
         for subscription in subscriptions {
             self.send_up(index, Up::Subscribe(subscription));

@@ -5,7 +5,8 @@ use unisono_cluster::{Broadcast, Slot};
 use super::sabotage::Sabotage;
 use super::world::World;
 
-pub(super) const ROOMS: [&str; 3] = ["red", "green", "blue"];
+/// In the last of them is nobody at first.
+pub(super) const ROOMS: [&str; 4] = ["red", "green", "blue", "gold"];
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -68,14 +69,14 @@ impl World {
             rooms: Vec::new(),
             log: Vec::new(),
         });
-        self.member_changes(member);
+        self.member_changes(member, false);
         for index in (0..ROOMS.len()).filter(|index| rooms & 1 << index != 0) {
             self.join(member, index);
         }
     }
 
     pub(super) fn exit(&mut self, member: usize) {
-        self.member_changes(member);
+        self.member_changes(member, false);
         self.members[member].is_here = false;
         self.remove(member);
     }
@@ -85,27 +86,31 @@ impl World {
         if self.sabotage != Some(Sabotage::KeepMembers) {
             self.pods[pod].rooms.remove(slot);
         }
+        self.follow(pod);
     }
 
     pub(super) fn join(&mut self, member: usize, room: usize) {
-        self.member_changes(member);
+        self.member_changes(member, true);
         let one = &mut self.members[member];
         if !one.rooms.contains(&ROOMS[room]) {
             one.rooms.push(ROOMS[room]);
         }
         self.pods[one.pod].rooms.join(one.slot, ROOMS[room]);
+        self.follow(self.members[member].pod);
     }
 
     pub(super) fn leave(&mut self, member: usize, room: usize) {
-        self.member_changes(member);
+        self.member_changes(member, false);
         let one = &mut self.members[member];
         one.rooms.retain(|name| *name != ROOMS[room]);
         self.pods[one.pod].rooms.leave(one.slot, ROOMS[room]);
+        self.follow(self.members[member].pod);
     }
 
-    fn member_changes(&mut self, member: usize) {
+    fn member_changes(&mut self, member: usize, is_join: bool) {
         let log = &self.members[member].log;
         let heard = |id: usize| log.iter().any(|heard| heard.id == id);
-        self.record.member_changed(member, heard, self.now_ms);
+        self.record
+            .member_changed(member, is_join, heard, self.now_ms);
     }
 }

@@ -1,6 +1,6 @@
 //! A cluster in one thread and virtual time: true nodes, rooms, wire and link machine on a bus that fails as a seed says.
 //!
-//! A seed makes a [`script::Script`]: who emits, asks, comes and goes, and what breaks. The [`world::World`] runs it, and notes what really happened;
+//! A seed makes a [`script::Script`]: which adapter pods speak, who emits, asks, comes and goes, and what breaks. The [`world::World`] runs it, and notes what really happened;
 //! the [`invariants`] are held against that. A script that breaks one is made as short as it can be and printed with its seed:
 //!
 //! ```text
@@ -9,11 +9,12 @@
 //! ```
 //!
 //! What is not the product's here: the bus (`bus`), the queue before it and the timers of a link (`link`), and the few lines between node, rooms and
-//! link that are the shell's (`pod`, `requests`).
+//! link that are the shell's (`pod`, `requests`, `following`).
 
 mod agenda;
 mod bus;
 mod faults;
+mod following;
 mod invariants;
 mod link;
 mod members;
@@ -41,6 +42,9 @@ fn each_invariant_is_broken_by_a_cluster_that_does_otherwise() {
     let missed: Vec<_> = [
         ("exactly-once", Sabotage::LoseSome),
         ("exactly-once", Sabotage::ForgetSubscription),
+        ("exactly-once", Sabotage::ForgetRooms),
+        ("exactly-once", Sabotage::LeaveRooms),
+        ("exactly-once", Sabotage::TellLate),
         ("at-most-once", Sabotage::DeliverOwn),
         ("nobody-else", Sabotage::IgnoreRooms),
         ("one-order", Sabotage::MessagesOvertake),

@@ -1,10 +1,11 @@
 //! A pod: true nodes and rooms, and around them what `unisono`'s `port` and `space` do with them.
 
-use unisono_cluster::{Awaited, Broadcast, Extension, Ledger, Node, Received, Rooms};
+use unisono_cluster::{Adapter, Awaited, Broadcast, Extension, Ledger, Node, Received, Rooms};
 use unisono_proto::Value;
 
 use super::agenda::Event;
 use super::bus::{Publication, Up};
+use super::following::Following;
 use super::link::Link;
 use super::members::{Audience, Heard, names};
 use super::record::{How, Sent, Tag};
@@ -17,10 +18,13 @@ pub(super) struct Pod {
     pub(super) rooms: Rooms<usize>,
     pub(super) ledger: Ledger,
     pub(super) link: Link,
+    pub(super) following: Following,
     pub(super) began_ms: u64,
     pub(super) ended_ms: Option<u64>,
     pub(super) is_alive: bool,
     pub(super) answers_privately: bool,
+    /// As Node.js pods with the classic adapter do, it does not say whose answers are.
+    pub(super) is_nameless: bool,
     /// Commits that it awaits: number and what is sent.
     commits: Vec<(u64, usize)>,
     /// The moment for which its node is in the agenda.
@@ -45,14 +49,18 @@ impl World {
         let uid = format!("pod{pod}");
         let ledger = Ledger::default();
         self.pods.push(Pod {
-            node: Node::new(uid, "socket.io", "/").keeping_in(ledger.clone()),
+            node: Node::new(uid, "socket.io", "/")
+                .speaking(self.adapter)
+                .keeping_in(ledger.clone()),
             rooms: Rooms::new(),
             ledger,
             link: Link::new(self.now_ms, self.random.u64(..)),
+            following: Following::default(),
             began_ms: self.now_ms,
             ended_ms: None,
             is_alive: true,
             answers_privately: self.random.bool(),
+            is_nameless: self.adapter == Adapter::Classic && self.random.bool(),
             commits: Vec::new(),
             wakes_ms: None,
             cut_off_until_ms: Ways::default(),
@@ -90,6 +98,7 @@ impl World {
             how,
             is_last: self.is_last_round,
             to,
+            has_exceptions: !broadcast.except.is_empty(),
             repeats: 0,
             order: None,
             revision: None,
@@ -142,7 +151,9 @@ impl World {
             node.expect_echo(seq, awaited, now_ms)
                 .expect("there are few");
         }
-        self.record.sent[id].seq = Some(seq);
+        // What is for those alone who listen to its room has no number.
+        self.record.sent[id].seq = (seq > 0).then_some(seq);
+        self.excuse_newcomers(pod, id, &channel);
         let publication = Publication {
             channel: channel.into(),
             payload,

@@ -52,6 +52,8 @@ pub(super) struct Sent {
     pub(super) is_last: bool,
     /// Members that may get it, and whether they must.
     pub(super) to: BTreeMap<usize, bool>,
+    /// Members of some rooms are left out.
+    pub(super) has_exceptions: bool,
     /// How often a stranger has published it again.
     pub(super) repeats: usize,
     /// Its place in the total order.
@@ -169,10 +171,11 @@ impl Record {
         }
     }
 
-    /// A member has come, gone or changed its rooms: what is on its way may reach it or not.
+    /// A member has come, gone or changed its rooms: what is on its way may reach it or not. To be in one room more takes nothing away.
     pub(super) fn member_changed(
         &mut self,
         member: usize,
+        is_join: bool,
         heard: impl Fn(usize) -> bool,
         now_ms: u64,
     ) {
@@ -181,7 +184,9 @@ impl Record {
             if sent.at_ms + ON_ITS_WAY_MS < now_ms {
                 break;
             }
-            if !heard(id) {
+            let is_promised =
+                is_join && !sent.has_exceptions && sent.to.get(&member) == Some(&true);
+            if !heard(id) && !is_promised {
                 sent.to.insert(member, false);
             }
         }

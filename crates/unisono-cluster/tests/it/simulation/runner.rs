@@ -87,10 +87,18 @@ fn shorter(failure: &Failure, from: usize, length: usize) -> Option<Failure> {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Script { seed, pods, steps } = &self.script;
+        let Script {
+            seed,
+            adapter,
+            pods,
+            steps,
+        } = &self.script;
         writeln!(f, "{}: {}", self.invariant.name, self.invariant.sentence)?;
         writeln!(f, "{}", self.what)?;
-        writeln!(f, "of {pods} pods, after these steps:")?;
+        writeln!(
+            f,
+            "of {pods} pods that speak {adapter:?}, after these steps:"
+        )?;
         for step in steps {
             writeln!(f, "  {:>6} ms  {:?}", step.at_ms, step.act)?;
         }

@@ -12,6 +12,12 @@ pub(super) enum Sabotage {
     AnswersComeTwice,
     /// A pod that comes back forgets the pattern of its namespace.
     ForgetSubscription,
+    /// A pod that comes back forgets the channels of its rooms.
+    ForgetRooms,
+    /// A pod leaves a room's channel although somebody has come back.
+    LeaveRooms,
+    /// A pod tells others to join a room behind what it emits to it.
+    TellLate,
     /// A link that has gone deaf never wakes.
     LinkSleeps,
     /// A link never asks itself whether it hears.

@@ -1,5 +1,7 @@
 //! What is done to a cluster, drawn from a seed.
 
+use unisono_cluster::{Adapter, SubscriptionMode};
+
 use super::faults::Fault;
 use super::members::{Audience, ROOMS};
 use super::record::{How, Question};
@@ -13,6 +15,7 @@ const MAX_FAULT_MS: u64 = 4_000;
 #[derive(Clone, Debug)]
 pub(super) struct Script {
     pub(super) seed: u64,
+    pub(super) adapter: Adapter,
     pub(super) pods: usize,
     pub(super) steps: Vec<Step>,
 }
@@ -51,6 +54,11 @@ pub(super) enum Act {
         member: usize,
         room: usize,
     },
+    /// Everybody's sockets are put into a room, and told something there at once.
+    Gather {
+        seat: usize,
+        room: usize,
+    },
     Fault(Fault),
     /// A stranger publishes a message again.
     Repeat {
@@ -87,7 +95,22 @@ impl Script {
             }
         }
         steps.sort_by_key(|step| step.at_ms);
-        Self { seed, pods, steps }
+        Self {
+            seed,
+            adapter: adapter(seed),
+            pods,
+            steps,
+        }
+    }
+}
+
+/// As often classic as not.
+fn adapter(seed: u64) -> Adapter {
+    match seed % 6 {
+        1 => Adapter::Sharded(SubscriptionMode::Static),
+        3 => Adapter::Sharded(SubscriptionMode::Dynamic),
+        5 => Adapter::Sharded(SubscriptionMode::DynamicPrivate),
+        _ => Adapter::Classic,
     }
 }
 
@@ -102,6 +125,7 @@ fn act(random: &mut fastrand::Rng, pods: usize) -> Act {
         1 => Act::Exit { member },
         2 | 3 => Act::Join { member, room },
         4 => Act::Leave { member, room },
+        9 => Act::Gather { seat, room },
         5..=8 => Act::Ask {
             seat,
             question: *random
@@ -194,6 +218,11 @@ impl World {
                 self.here(member)
                     .into_iter()
                     .for_each(|one| self.leave(one, room));
+            }
+            Act::Gather { seat, room } => {
+                self.alive(seat)
+                    .into_iter()
+                    .for_each(|pod| self.gather(pod, room));
             }
             Act::Fault(fault) => self.fault(fault),
             Act::Repeat { message } => self.repeat_message(message),

@@ -1,5 +1,7 @@
 //! Everything there is, and its one thread of time.
 
+use unisono_cluster::Adapter;
+
 use super::agenda::{Agenda, Event};
 use super::bus::Bus;
 use super::members::{Audience, Member};
@@ -17,6 +19,7 @@ const END_MS: u64 = 36_000;
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) now_ms: u64,
+    pub(super) adapter: Adapter,
     pub(super) random: fastrand::Rng,
     pub(super) agenda: Agenda,
     pub(super) bus: Bus,
@@ -35,6 +38,7 @@ impl World {
     pub(super) fn run(script: &Script, sabotage: Option<Sabotage>) -> Self {
         let mut world = Self {
             now_ms: 0,
+            adapter: script.adapter,
             random: fastrand::Rng::with_seed(script.seed ^ 0x5eed),
             agenda: Agenda::default(),
             bus: Bus::default(),
