@@ -1,6 +1,7 @@
 //! The broker against its contract and against a real Redis that misbehaves.
 
 mod access;
+mod accounts;
 mod cluster;
 mod commands;
 mod conformance;
