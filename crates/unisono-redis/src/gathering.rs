@@ -11,7 +11,7 @@ use redis::Value;
 use tokio::time::{sleep, timeout};
 
 use crate::buffer::Outgoing;
-use crate::limits::GATHER_POLL;
+use crate::limits::{GATHER_POLL, GATHER_POLL_FIRST};
 use crate::link::{Connections, Link};
 use crate::nodes::RequestError;
 
@@ -77,6 +77,7 @@ impl Gathering {
             return;
         };
         let adapter = link.config.adapter;
+        let mut pause = GATHER_POLL_FIRST;
         loop {
             // Anew each time: some may have said goodbye meanwhile.
             let expected = self.expected();
@@ -91,8 +92,9 @@ impl Gathering {
                 {
                     return;
                 }
-                _ => sleep(GATHER_POLL).await,
+                _ => sleep(pause).await,
             }
+            pause = GATHER_POLL.min(pause * 2);
         }
     }
 }

@@ -104,7 +104,11 @@ pub(crate) const PUBLISH_MAX_AGE: Duration = Duration::from_secs(5);
 /// Redis lets them. Behind it waits what is published meanwhile, so it is less than the time that an ordered message has to come back.
 pub(crate) const GATHER_DEADLINE: Duration = Duration::from_millis(BACKOFF_MAX_MS + 200);
 
-/// How often it is asked meanwhile whether they are back: what the last of them waits for at most. Sixty small questions in all.
+/// How long after the first question whether they are back the second comes: those that lost their links together are often back within
+/// a few milliseconds of each other. Each further pause is twice as long, up to [`GATHER_POLL`].
+pub(crate) const GATHER_POLL_FIRST: Duration = Duration::from_millis(1);
+
+/// How often it is asked then: what is held waits for so long behind the last of them at most. Some sixty small questions in all.
 pub(crate) const GATHER_POLL: Duration = Duration::from_millis(20);
 
 /// For what waits when a broker is closed: a round trip over a slow path, and nobody waits for it.
