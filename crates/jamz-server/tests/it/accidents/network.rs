@@ -21,8 +21,8 @@ const SILENT: Row = Row {
     remark: "",
     seen: Seen {
         noticed: "1.02–1.06 s",
-        back: "0.19–0.39 s",
-        lost: "58",
+        back: "0.02–0.39 s",
+        lost: "50–58",
     },
 };
 
@@ -35,8 +35,8 @@ const SILENT_FOR_ONE: Row = Row {
     remark: "The other pod goes on undisturbed.",
     seen: Seen {
         noticed: "1.01–1.05 s",
-        back: "0.06–0.36 s",
-        lost: "167",
+        back: "0.05–0.36 s",
+        lost: "167–175",
     },
 };
 
@@ -49,8 +49,8 @@ const ANSWERS_HELD: Row = Row {
     remark: "What pods publish is heard by others, what they do not see confirmed counts as `unisono_bus_unconfirmed_total`.",
     seen: Seen {
         noticed: "1.03–2.02 s",
-        back: "0.18–0.47 s",
-        lost: "54",
+        back: "0.06–0.47 s",
+        lost: "50–54",
     },
 };
 
@@ -63,7 +63,7 @@ const SLOW: Row = Row {
     remark: "A change takes as long as the way there and back.",
     seen: Seen {
         noticed: "–",
-        back: "0.28–0.35 s",
+        back: "0.26–0.35 s",
         lost: "0",
     },
 };
@@ -92,7 +92,7 @@ const MUTE: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.04–0.08 s",
-        lost: "0",
+        lost: "0–1",
     },
 };
 
@@ -106,7 +106,7 @@ const HANG_UP: Row = Row {
     seen: Seen {
         noticed: "0.00–0.02 s",
         back: "0.30–1.18 s",
-        lost: "0",
+        lost: "0–1",
     },
 };
 
@@ -120,7 +120,7 @@ const NO_REDIS: Row = Row {
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.45–0.86 s",
-        lost: "1",
+        lost: "0–1",
     },
 };
 
@@ -133,8 +133,8 @@ const LIAR: Row = Row {
     remark: "Nothing is allocated on its word.",
     seen: Seen {
         noticed: "0.00–0.02 s",
-        back: "0.24–0.62 s",
-        lost: "0",
+        back: "0.12–0.62 s",
+        lost: "0–1",
     },
 };
 
@@ -146,9 +146,9 @@ const GARBLED: Row = Row {
     lost: Lost::Counted,
     remark: "The connection is closed and another opened.",
     seen: Seen {
-        noticed: "0.02–0.04 s",
+        noticed: "0.02–0.05 s",
         back: "0.07–0.23 s",
-        lost: "2",
+        lost: "1–2",
     },
 };
 
@@ -158,11 +158,11 @@ const UNRESOLVED: Row = Row {
     lasts: Duration::from_secs(3),
     noticed: Noticed::By(&[0, 1]),
     lost: Lost::Counted,
-    remark: "A name is resolved anew for each attempt. (Skipped where user namespaces are forbidden.)",
+    remark: "A name is resolved anew for each attempt. A pod that gets through just before the name is gone goes on alone, and the other misses what it says. (Skipped where user namespaces are forbidden.)",
     seen: Seen {
         noticed: "0.01–0.02 s",
         back: "0.23–0.86 s",
-        lost: "0",
+        lost: "0–93",
     },
 };
 

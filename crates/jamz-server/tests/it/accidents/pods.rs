@@ -25,7 +25,7 @@ const IN_COMMIT: Row = Row {
     seen: Seen {
         noticed: "–",
         back: "0.04–0.07 s",
-        lost: "5–6",
+        lost: "5–7",
     },
 };
 

@@ -172,6 +172,10 @@ async fn no_pod_stays_deaf() {
             "{before} files were open, now {after}"
         );
     }
+    // Before the pods end, which would cut them off.
+    for talker in &mut house.talkers {
+        talker.stop().await;
+    }
 }
 
 impl House {
