@@ -121,6 +121,34 @@ impl Taken {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_on_to_an_owner_that_hangs_is_not_taken_for_refused() {
+    let mut cluster = RedisCluster::start(false).await;
+    let node = Node::up_speaking(&cluster.url(""), SHARDED).await;
+    // It does not listen there, so it learns of the move by publishing.
+    let room = (0..)
+        .map(|number| format!("io#/#room-{number}#"))
+        .find(|room| cluster.owner(room) == 1)
+        .expect("a third of all");
+    cluster.move_slot(&room, 2, async || {}).await;
+    let before = node.broker.stats();
+    cluster.nodes()[2].stop();
+    let sent = node.broker.publish(&room, Bytes::from_static(b"x"));
+    sent.expect("the link is up");
+    await_until("it is known what became of it", LIMIT, || {
+        let stats = node.broker.stats();
+        stats.unconfirmed + stats.refused > before.unconfirmed + before.refused
+    })
+    .await;
+    cluster.nodes()[2].cont();
+    let stats = node.broker.stats();
+    let grown = (
+        stats.refused - before.refused,
+        stats.unconfirmed - before.unconfirmed,
+    );
+    assert_eq!(grown, (0, 1), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn slots_that_move_under_traffic_leave_every_message_accounted_for() {
     let mut cluster = RedisCluster::start(false).await;
     let rooms: Vec<_> = (0..6).map(|room| format!("io#/#room-{room}#")).collect();

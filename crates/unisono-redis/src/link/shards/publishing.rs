@@ -34,6 +34,8 @@ impl Shards {
         let mut left: Vec<_> = (0..batch.len()).collect();
         // A slot that moves needs two rounds; more are a cluster that disagrees.
         for _ in 0..=MAX_REDIRECTIONS {
+            // What became of those is not known from here on, whatever was said before.
+            left.iter().for_each(|&at| outcome.replies[at] = Value::Nil);
             let mut sending = self.send_all(batch, std::mem::take(&mut left));
             while let Some(part) = sending.join_next().await {
                 let Ok(part) = part else { continue };
